@@ -30,7 +30,6 @@ from mrb.leaderboard.tables.cells import (
     sign_class,
 )
 from mrb.leaderboard.tables.columns import format_parameters, format_speed
-from mrb.leaderboard.tables.finding import join_words
 from mrb.leaderboard.tables.rows import SOURCE
 from mrb.metrics.measures import HEADLINE
 from mrb.metrics.significance import RankBounds
@@ -179,7 +178,6 @@ def _load_environment() -> Environment:
         "sign_class": sign_class,
         "format_cell": format_cell,
         "format_row": format_row,
-        "join_words": join_words,
         "get_task_path": get_task_path,
         "get_model_path": get_model_path,
         "get_embed_path": get_embed_path,

@@ -12,6 +12,7 @@ from mrb._util.progress import track
 from mrb.data.task import TYPES, Task
 from mrb.leaderboard.tables.board import Board
 from mrb.leaderboard.tables.columns import RowSource
+from mrb.leaderboard.tables.finding import join_words
 from mrb.leaderboard.tables.gains import GainTable, make_gain_tables
 from mrb.leaderboard.tables.rankings import ExploredTask, explore_tasks
 from mrb.leaderboard.tables.ranks import rank_runs
@@ -120,6 +121,11 @@ class Site:
             return ""
         return self.url + (f"snapshots/{self.snapshot}/" if self.snapshot else "") + path
 
+    def join_words(self, run_name: str) -> str:
+        """Return the words that find a run's rows."""
+        submission = self.submissions.get(run_name)
+        return join_words(self.cards[run_name], submission.model if submission else None)
+
     def find_table(self, run: Run) -> str:
         """Return the id of the one table that contains `run`."""
         return self._table_ids[run.name]
@@ -147,6 +153,7 @@ def make_site(entries: Sequence[Entry], verified: Sequence[VerificationRecord] =
 
     Raises ResultError if they contradict each other (`compare`).
     """
+    runs = {entry.run.name: entry.run for entry in entries}
     entries, dropped = drop_submitted(entries)
     submissions = {entry.run.name: entry.submission for entry in entries if entry.submission is not None}
     groups = [replace(one, packs=packs) for one in group_runs(entry.run for entry in entries)]
@@ -163,7 +170,7 @@ def make_site(entries: Sequence[Entry], verified: Sequence[VerificationRecord] =
                 entry.run,
                 entry.submission,
                 known.get(entry.run.name),
-                tuple(sorted(own for own, other in dropped.items() if other == entry.run.name)),
+                [runs[own] for own in sorted(dropped) if dropped[own] == entry.run.name],
             )
             for entry in entries
         },

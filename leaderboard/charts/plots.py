@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from mrb.leaderboard.tables.rows import Cell, View
 
 MAX_ROWS = 10
-"""Rerankers in a panel; more would be unreadable. The page says so, and the tables have all."""
+"""Models in a panel; more would be unreadable. The page says so, and the tables have all."""
 WIDTH, LEFT, RIGHT, TOP, ROW = 384, 8, 328, 4, 33
 """In SVG units. A row has two lines: the whole name, and below it the dot with its interval."""
 _WIDEST = 58
@@ -16,7 +16,7 @@ _WIDEST = 58
 
 @dataclass(frozen=True)
 class Mark:
-    """One reranker in a panel: positions in SVG units, and its cell for the text alternative."""
+    """One model in a panel: positions in SVG units, and its cell for the text alternative."""
 
     key: str
     is_long: bool
@@ -29,7 +29,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Panel:
-    """One type: marks for the rerankers that have a number, lines for the first stage and the oracle."""
+    """One type: marks for the models that have a number, lines for the first stage and the oracle."""
 
     type: str
     tasks: str

@@ -26,7 +26,7 @@ CITATION = "data/citation.bib"
 _MARKS = str.maketrans("", "", "✓◆○")
 _ENDS = (("low", "high"), ("best", "worst"))
 _LATEX_FACTS = ("rank", "parameters", "gain", "coverage")
-LONG_FIELDS = ("run", "task", "measure", "mean", "low", "high", "gain", "note")
+LONG_FIELDS = ("model", "task", "measure", "mean", "low", "high", "gain", "note")
 
 
 def make_files(site: Site) -> Iterator[Page]:
@@ -64,7 +64,7 @@ def format_csv(board: Board, tab: Tab) -> str:
     view = board.get_view(tab.part, str(HEADLINE))
     keys = [head.key for head in tab.heads if head.key != "name"]
     numbers = {column.key for column in view.columns} | set(view.averages)
-    head = ["reranker"]
+    head = ["model"]
     for key in keys:
         head += [key, *(f"{key} {end}" for end in _ENDS[key == "rank"] if key == "rank" or key in numbers)]
     lines: list[list[str | float | None]] = [[*head]]
@@ -146,7 +146,7 @@ def format_latex(board: Board, tab: Tab) -> str:
     keys = [column.key for column in view.columns]
     wanted = [h for h in tab.heads[2:] if h.key in keys or h.key in view.averages or h.key in _LATEX_FACTS]
     places = {head.key: place for place, head in enumerate(h for h in tab.heads if h.key != "name")}
-    head = ["rank", "reranker", *(_escape(head.title) for head in wanted)]
+    head = ["rank", "model", *(_escape(head.title) for head in wanted)]
     fixed = [(role, cells) for role, cells in board.make_fixed_rows(tab, str(HEADLINE))]
     rows = [(run.name, cells) for run, cells in board.iterate_rows(tab, str(HEADLINE))]
 

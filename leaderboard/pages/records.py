@@ -28,8 +28,8 @@ def make_files(site: Site) -> Iterator[Page]:
 
 def list_copies(run: Run, card: RunCard) -> dict[str, Path]:
     """Return each file's path in the site, and its source."""
+    noise = {card.noise_path: card.noise_folder / NOISE_FILE} if card.noise_path and card.noise_folder else {}
     if run.stored is not None:
-        return {card.record_path: run.folder / SUBMISSION_FILE}
+        return {card.record_path: run.folder / SUBMISSION_FILE, **noise}
     results = {result_path(run, task_id): run.folder / task_id / RESULT_FILE for task_id in run.tasks}
-    noise = {card.noise_path: run.folder / NOISE_FILE} if card.noise_path else {}
     return {card.record_path: run.folder / RUN_FILE, **noise, **results}

@@ -1,4 +1,4 @@
-// Marks of rerankers that the filter of the tables (board.js) has hidden step back.
+// Marks of models that the filter of the tables (board.js) has hidden step back.
 document.addEventListener("board-drawn", function () {
   "use strict";
 

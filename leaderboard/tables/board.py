@@ -17,6 +17,7 @@ from mrb.leaderboard.tables import columns as facts
 from mrb.leaderboard.tables.cells import CellText, format_cell, format_signed, gain_class, list_row_notes, make_blank
 from mrb.leaderboard.tables.columns import CONFLICT_LETTER, MARK_LETTERS, RowSource
 from mrb.leaderboard.tables.finding import FACETS, join_words
+from mrb.leaderboard.tables.gain_tests import compute_gains
 from mrb.leaderboard.tables.lead import describe_lead, describe_ranks
 from mrb.leaderboard.tables.ranks import Standing
 from mrb.leaderboard.tables.rows import AVERAGE_TASKS, AVERAGE_TYPES, COMMON, SOURCE, Table, TableRow, View
@@ -152,8 +153,33 @@ class Board:
 
     @cached_property
     def facts(self) -> dict[str, dict[str, CellText]]:
-        """The facts of each run, by column."""
-        return {name: facts.format_facts(source) for name, source in self.sources.items()}
+        """The facts of each run, by column; the hardware stands in the head if it is the same in all rows."""
+        found = {name: facts.format_facts(source) for name, source in self.sources.items()}
+        if self._hardware:
+            for own in found.values():
+                own["speed"] = own["speed"]._replace(smalls=())
+        return found
+
+    @cached_property
+    def _hardware(self) -> str:
+        """The hardware on which every row of several was timed; empty if that is not one."""
+        cards = [source.card for source in self.sources.values()]
+        found = {card.hardware if card.pairs_per_second else "" for card in cards}
+        return found.pop() if len(cards) > 1 and len(found) == 1 else ""
+
+    def _list_fact_heads(self) -> tuple[Head, ...]:
+        """Return the heads of the facts; what is the same in all rows of several is shown on demand."""
+        rows = list(self.facts.values())
+        return tuple(
+            Head(
+                one.key,
+                one.title,
+                small=self._hardware if one.key == "speed" else "",
+                is_text=one.is_text,
+                default=one.default and (len(rows) == 1 or len({row[one.key].text for row in rows}) > 1),
+            )
+            for one in facts.COLUMNS
+        )
 
     @cached_property
     def facets(self) -> dict[str, tuple[str, ...]]:
@@ -234,22 +260,27 @@ class Board:
     def _make_cells(self, keys: Sequence[str], view: View, row: TableRow, run: Run) -> list[CellText]:
         own, source, best = self.facts[run.name], self.sources[run.name], view.best
         is_headline = view.measure == str(HEADLINE)
-        gain = self.standing.gains.get(run.name) if is_headline else None
+        gains = self._gains.get(run.name, {}) if is_headline else {}
         found = []
         for key in keys:
             if key in row.cells:
                 cell = row.cells[key]
                 marks = [_format_mark(source.marks, key)] if key in source.marks else []
-                tested = gain if key == AVERAGE_TYPES else None
-                found.append(format_cell(cell, *marks, best=best.get(key, ""), gain=tested))
+                found.append(format_cell(cell, *marks, best=best.get(key, ""), gain=gains.get(key)))
             elif key == "rank":
                 rank = self.standing.ranks[run.name]
                 found.append(rank.shown if is_headline else rank.shown_elsewhere)
             elif key == "gain":
-                found.append(_format_gain(row, gain))
+                found.append(_format_gain(row, gains.get(AVERAGE_TYPES)))
             else:
                 found.append(own.get(key) or make_blank("no average over different measures"))
         return found
+
+    @cached_property
+    def _gains(self) -> dict[str, dict[str, Difference]]:
+        """The gains over the first stage in the headline measure that are tested, by run and column."""
+        found = compute_gains(self.table)
+        return {name: found.get(name, {}) | {AVERAGE_TYPES: one} for name, one in self.standing.gains.items()} or found
 
     def _list_notes(self) -> dict[str, list[str]]:
         """Return each task head's small lines: number of queries, and the same after the source's measure."""
@@ -285,7 +316,7 @@ class Board:
                         column.key, column.key, "type, over its tasks", column.title, path, words=TYPE_WORDS[column.key]
                     )
                 )
-        return Tab(SUMMARY, "averages", SUMMARY, (*self._first, _PARAMETERS, *heads, *_list_fact_heads()))
+        return Tab(SUMMARY, "averages", SUMMARY, (*self._first, _PARAMETERS, *heads, *self._list_fact_heads()))
 
     def _make_tasks_tab(self, key: str, title: str, task_ids: Sequence[str], measure: str = str(HEADLINE)) -> Tab:
         view = self.table.get_view(measure)
@@ -294,14 +325,10 @@ class Board:
             if column.key in task_ids:
                 small = format_head_note(column.measure if measure == SOURCE else "", column.queries)
                 heads.append(Head(column.key, column.key, column.type, small, get_task_path(column.key)))
-        return Tab(key, title, TASKS, (*self._first, _PARAMETERS, *heads, *_list_fact_heads()))
+        return Tab(key, title, TASKS, (*self._first, _PARAMETERS, *heads, *self._list_fact_heads()))
 
 
 _PARAMETERS = Head("parameters", "size")
-
-
-def _list_fact_heads() -> tuple[Head, ...]:
-    return tuple(Head(one.key, one.title, "", is_text=one.is_text, default=one.default) for one in facts.COLUMNS)
 
 
 def slugify(measure: str) -> str:

@@ -44,8 +44,8 @@ class RunCard:
     `title` is the model's name as its rows show it, `organisation` who made it (empty for a run), `badges` what its
     rows say by icons: name, words, and the address of the paper. `of_runs` are runs that stand in its row.
 
-    `pairs_per_second` is None if no timing was recorded. `noise_floor` (a fraction) and `noise_path` are None if no
-    noise was measured on this reranker; `noise_note` then says so.
+    `pairs_per_second` is None if no timing was recorded. `noise_floor` (a fraction), `noise_path` (in the site) and
+    `noise_folder` (where the file is) are None if no noise was measured on this reranker; `noise_note` then says so.
     """
 
     name: str
@@ -66,6 +66,7 @@ class RunCard:
     noise_floor: float | None
     noise_note: str
     noise_path: str | None
+    noise_folder: Path | None
     title: str
     organisation: str
     badges: tuple[Badge, ...]
@@ -139,11 +140,11 @@ def make_card(
     run: Run,
     submission: Submission | None = None,
     verified: VerificationRecord | None = None,
-    of_runs: tuple[str, ...] = (),
+    of_runs: Sequence[Run] = (),
 ) -> RunCard:
     """Return the description of `run`, of the submission that it came in, and of the record of a re-run.
 
-    `of_runs` are runs that stand in this row.
+    `of_runs` are runs that stand in this row; noise that was measured on one of them is this row's too.
     """
     info, environment = run.record.reranker, run.record.environment
     options: dict[str, object] = redact(info.options)
@@ -151,7 +152,7 @@ def make_card(
     seconds = sum(timing.seconds for timing in timings)
     hardware = [environment.get(name, "") for name in ("gpu", "processor")]
     cores = environment.get("cores")
-    noise, note = _find_noise(run)
+    noise, note, noise_folder = _find_noise(run, of_runs)
     model = submission.model if submission else None
     return RunCard(
         name=run.name,
@@ -164,7 +165,10 @@ def make_card(
         source=redact_text(info.source),
         command=shlex.join(redact(run.record.command)),
         pairs_per_second=sum(timing.pairs for timing in timings) / seconds if seconds > 0 else None,
-        hardware=", ".join([*filter(None, hardware), *([f"{cores} cores"] if cores else [])]) or "not recorded",
+        hardware=", ".join(
+            [*filter(None, hardware), *([f"{cores} core{'s' if str(cores) != '1' else ''}"] if cores else [])]
+        )
+        or "not recorded",
         software=", ".join(f"{name} {environment[name]}" for name in ("mrb", "python", "torch") if name in environment),
         failed_pairs=sum(scores.result.counts.failed_pairs for scores in run.tasks.values()),
         not_covered=_group_not_covered(run),
@@ -172,10 +176,11 @@ def make_card(
         noise_floor=noise.floor if noise else None,
         noise_note=note,
         noise_path=f"data/{run.name}/{NOISE_FILE}" if noise else None,
+        noise_folder=noise_folder,
         title=" ".join(filter(None, (model.name, model.variant))) if model else run.name,
         organisation=model.organisation if model else "",
         badges=tuple(_list_badges(model, verified)) if model else (),
-        of_runs=of_runs,
+        of_runs=tuple(one.name for one in of_runs),
     )
 
 
@@ -191,14 +196,16 @@ def _list_badges(model: ModelCard, verified: VerificationRecord | None) -> Itera
         yield Badge("verified", "verified by re-run")
 
 
-def _find_noise(run: Run) -> tuple[NoiseRecord | None, str]:
-    """Return the noise measured on the run's own reranker, and on what; or None and the reason."""
-    noise = read_noise(run.folder)
-    if noise is None:
-        return None, "not measured"
-    if other := describe_other_reranker(noise, run.record.reranker):
-        return None, other
-    return noise, noise.extent
+def _find_noise(run: Run, of_runs: Sequence[Run]) -> tuple[NoiseRecord | None, str, Path | None]:
+    """Return the noise measured on the run's own reranker, on what, and the folder; or None, the reason, and None."""
+    reason = "not measured"
+    for one in (run, *of_runs):
+        noise = read_noise(one.folder)
+        if noise is not None:
+            reason = describe_other_reranker(noise, run.record.reranker)
+            if not reason:
+                return noise, noise.extent, one.folder
+    return None, reason, None
 
 
 def _group_not_covered(run: Run) -> tuple[tuple[str, str], ...]:

@@ -10,7 +10,7 @@ clusters the p value is that of Fisher's sign-flip test. `docs/scoring.md` defin
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
 
@@ -186,13 +186,19 @@ class PairedTests:
     The result for two models does not depend on the other models, and swapping them only changes the sign.
     """
 
-    def __init__(self, samples: Sequence[TaskSample], on_tasks: int | None = None) -> None:
+    def __init__(
+        self,
+        samples: Sequence[TaskSample],
+        on_tasks: int | None = None,
+        groups: Mapping[str, tuple[Average, Collection[str]]] | None = None,
+    ) -> None:
         """Flip the signs of all units; a column of `samples` is a model.
 
         Args:
             samples: The values, which must be fractions.
             on_tasks: How many models, from the first, can be tested on single tasks, which takes 80 kB for each model
                 and task; all of them if None.
+            groups: More averages to test, by name: each over some of the tasks, given by id.
 
         Raises:
             ValueError: There are no tasks, a task is given twice, or a value is not finite.
@@ -201,25 +207,34 @@ class PairedTests:
         self._models = ordered[0].values.shape[1]
         parts = [_list_parts(sample) for sample in ordered]
         kinds = [sample.type for sample in ordered]
-        averages: tuple[Average, ...] = ("tasks", "types")
-        self._averages = {name: _Mean(sum(map(len, parts)), self._models) for name in averages}
+        members = {sample.task_id for sample in ordered}
+        averages = {"tasks": ("tasks", members), "types": ("types", members), **(groups or {})}
+        self._averages: dict[str, _Mean] = {}
+        shares: dict[str, list[tuple[_Mean, int]]] = {sample.task_id: [] for sample in ordered}
+        for name, (kind, ids) in averages.items():
+            inside = [place for place, sample in enumerate(ordered) if sample.task_id in ids]
+            mean = self._averages[name] = _Mean(sum(len(parts[place]) for place in inside), self._models)
+            own = [kinds[place] for place in inside]
+            for place in inside:
+                count = len(own) if kind == "tasks" else len(set(own)) * own.count(kinds[place])
+                shares[ordered[place].task_id].append((mean, count))
         self._tasks: dict[str, _Mean] = {}
         for sample, of_task in zip(ordered, parts, strict=True):
             task = _Mean(len(of_task), self._models if on_tasks is None else min(on_tasks, self._models))
             self._tasks[sample.task_id] = task
-            counts = {"tasks": len(kinds), "types": len(set(kinds)) * kinds.count(sample.type)}
             share = 1 / len(of_task)
             for part, rows in of_task.items():
                 stratum, flipped = _make_stratum(sample, part, rows)
                 task.add(stratum, share, flipped)
-                for name, average in self._averages.items():
-                    average.add(stratum, share / counts[name], flipped)
+                for mean, count in shares[sample.task_id]:
+                    mean.add(stratum, share / count, flipped)
 
-    def test_average(self, average: Average, pairs: Sequence[Pair] | None = None) -> dict[Pair, Difference]:
+    def test_average(self, average: str, pairs: Sequence[Pair] | None = None) -> dict[Pair, Difference]:
         """Return the differences of an average over tasks, by pair (i, j): the mean of column j minus that of i.
 
         Args:
-            average: The mean over tasks, or over types of the mean over each type's tasks.
+            average: "tasks", the mean over tasks; "types", the mean over types of the mean over each type's tasks; or
+                the name of a group.
             pairs: The pairs to test, which p values are corrected for; all pairs i < j if None.
         """
         chosen = list(combinations(range(self._models), 2)) if pairs is None else list(pairs)

@@ -120,7 +120,12 @@ def long_site(site: Path) -> Path:
     root = site.parent / "long"
     runs = [write_run_folder(root / "runs" / f"run-{n}", n / 5, queries=12) for n in range(5)]
     with pytest.MonkeyPatch.context() as patch:
-        for module, name in ((board, "PAGE_ROWS"), (tables, "PAGE_ROWS"), (overview, "PAGE_ROWS"), (overview, "FEWER_ROWS")):
+        for module, name in (
+            (board, "PAGE_ROWS"),
+            (tables, "PAGE_ROWS"),
+            (overview, "PAGE_ROWS"),
+            (overview, "FEWER_ROWS"),
+        ):
             patch.setattr(module, name, 2)
         return build(runs, root / "site").parent
 

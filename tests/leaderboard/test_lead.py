@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from mrb.leaderboard.site import make_site
 from mrb.leaderboard.tables.cells import BLANK, gain_class
 from mrb.leaderboard.tables.runs import read_entries
 from mrb.metrics.significance import Difference
+from mrb.results.noise import NOISE_FILE
 from tests.builders.pages import read_pages
 from tests.builders.submissions import submitted
 
@@ -97,3 +100,34 @@ def test_a_run_whose_submission_is_here_stands_in_its_row(trial: Path, pristine:
     other = submitted(trial, tmp_path / "made", name="other")
     again = make_site(read_entries([other, pristine, trial]))
     assert len(again.runs) == 2 and again.dropped == {trial.name: min(other.name, pristine.name)}
+
+
+def test_the_noise_of_a_run_stands_in_its_submissions_row(trial: Path, pristine: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(trial, tmp_path / trial.name))
+    task: dict[str, object] = {
+        "candidates": "ab" * 32,
+        "queries": 2,
+        "pairs": 9,
+        "spread": 1,
+        "largest_difference": 0.1,
+        "rank_changes": 1,
+        "top_changes": 0,
+    }
+    task |= {"first": 0.5, "second": 0.53, "mean_change": 0.03, "largest_change": 0.06}
+    own = json.loads((run / "run.json").read_text())["reranker"]
+    noise: dict[str, object] = {
+        "schema_version": 1,
+        "mrb_version": "1",
+        "reranker": own,
+        "plans": ["a", "b"],
+        "depth": 25,
+    }
+    noise |= {"tasks": {"mini-faq-t2t": task}, "floor": 0.03, "environment": {}}
+    (run / NOISE_FILE).write_text(json.dumps(noise))
+    site = build([run, pristine], tmp_path / "site").parent
+    card = make_site(read_entries([run, pristine])).cards[pristine.name]
+    assert (card.noise_floor, card.noise_note) == (0.03, "1 task, depth 25") and card.noise_path
+    assert (site / card.noise_path).read_bytes() == (run / NOISE_FILE).read_bytes()
+    (run / NOISE_FILE).write_text(json.dumps(noise | {"reranker": own | {"version": "2"}}))
+    other = make_site(read_entries([run, pristine])).cards[pristine.name]
+    assert other.noise_floor is None and "another reranker" in other.noise_note

@@ -20,6 +20,7 @@ from mrb.leaderboard.pages.exports import format_csv, format_json, format_latex,
 from mrb.leaderboard.serve import POLICY, make_server
 from mrb.leaderboard.site import Site, make_site
 from mrb.leaderboard.tables.columns import format_parameters
+from mrb.leaderboard.tables.gain_tests import compute_gains
 from mrb.leaderboard.tables.pairs import list_compared_runs
 from mrb.leaderboard.tables.rows import COMMON
 from mrb.leaderboard.tables.runs import read_entries, read_runs
@@ -89,6 +90,12 @@ def test_real_runs_have_gains_with_intervals_and_submissions_have_their_values(t
     gain = board.standing.gains["mrb__random"]
     cell = board.summaries["nDCG@10"].row("mrb__random").cells["types"]
     assert gain.low < gain.difference < gain.high and gain.difference == pytest.approx(cell.gain)
+    gains, (first, _) = compute_gains(board.table)["mrb__random"], board.summaries["nDCG@10"].fixed
+    shown = (
+        board.table.get_view("nDCG@10").row("mrb__random").cells | board.summaries["nDCG@10"].row("mrb__random").cells
+    )
+    assert gains.keys() == {*MINI, *first.cells} - {"types", COMMON}, "every number that has an interval"
+    assert {key: one.difference for key, one in gains.items()} == pytest.approx({key: shown[key].gain for key in gains})
     facts = board.facts["mrb__random"]
     assert [facts[key].text for key in ("parameters", "weights", "licence", "depth")] == ["2 B", "open", "MIT", "25"]
     assert facts["training"].text == "unknown 9/9" and facts["source"].text == "◆ submission"
@@ -148,7 +155,7 @@ def test_the_mean_over_common_tasks_is_over_those_that_all_have(make_run: Make) 
 def test_exports_parse_and_hold_what_the_table_holds(make_run: Make) -> None:
     (board,) = _site(make_run("one_a", 0.5), make_run("two", 0.7, cover=MINI[:3])).boards.values()
     summary = board.tabs[0]
-    rows = {row["reranker"]: row for row in csv.DictReader(io.StringIO(format_csv(board, summary)))}
+    rows = {row["model"]: row for row in csv.DictReader(io.StringIO(format_csv(board, summary)))}
     assert list(rows) == ["first-stage", "oracle", "one_a", "two"]
     cell = board.summaries["nDCG@10"].row("one_a").cells["types"]
     assert (float(rows["one_a"]["types"]), float(rows["one_a"]["types low"])) == (cell.mean, cell.low)

@@ -129,6 +129,15 @@ def test_the_interval_excludes_zero_exactly_where_p_is_below_5_percent(tasks, cl
         assert 1e-4 <= one.p <= one.p_corrected <= 1
 
 
+def test_a_group_is_tested_as_if_there_were_no_other_tasks():
+    rng = np.random.default_rng(8)
+    tasks = [sample(rng.normal(0.02 * n, 0.1, 30), name=f"{n}", kind="ab"[n // 3]) for n in range(5)]
+    tests = PairedTests(tasks, groups={"own": ("types", {"0", "1", "4"}), "3": ("tasks", ["3"])})
+    assert tests.test_average("own") == PairedTests([tasks[0], tasks[1], tasks[4]]).test_average("types")
+    assert tests.test_average("3")[0, 1].p == tests.test_tasks((0, 1))["3"].p
+    assert tests.test_average("types") == PairedTests(tasks).test_average("types")
+
+
 def test_the_numbers_are_pinned():
     # A change here changes published p values, intervals and ranks.
     rng = np.random.default_rng(0)

@@ -1,0 +1,31 @@
+"""The overview of a large board: how many rows it has, and how much of it is loaded at once."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from pathlib import Path
+
+import pytest
+
+from benchmarks.synthetic import write_submissions
+from mrb.leaderboard.page import find_package_folder
+from mrb.leaderboard.pages import overview
+from mrb.leaderboard.site import make_site
+from mrb.leaderboard.tables.runs import read_entries
+
+MOST = 200_000
+"""Bytes that the first view may load, compressed."""
+
+
+@pytest.mark.slow
+def test_the_first_view_has_a_hundred_rows_and_is_small(tmp_path: Path) -> None:
+    # Beyond a hundred, rows and points of plots are on other pages: a thousand models make a page as large as these do.
+    folders = write_submissions(tmp_path, 101, queries=2)
+    (page,) = overview.make_files(make_site(read_entries(folders)))
+    text = page.data.decode()
+    assert text.count("<tr data-run=") == 100 and 'href="tables/mrb-100/overview-2.html"' in text
+    loaded = re.findall(r'(?:href|src)="(static/[^"]+)"', text)
+    assert len(loaded) > 8 and not re.findall(r'src="data/', text)
+    sizes = [len(gzip.compress((find_package_folder() / name).read_bytes())) for name in loaded]
+    assert len(gzip.compress(page.data)) + sum(sizes) <= MOST
