@@ -149,11 +149,11 @@ def test_what_one_takes_along_parses(open_page: OpenPage, site: Path) -> None:
     files = {Path(link).name: (site.parent / link).read_text() for link in links}
     assert sorted(files) == ["all.csv", "all.json", "citation.bib", "overview.csv", "overview.tex"]
     shown = page.locator(FIRST).locator("tr[data-run=beta] td").nth(2).locator("b, a").first.inner_text()
-    rows = {row["reranker"]: row for row in csv.DictReader(io.StringIO(files["overview.csv"]))}
+    rows = {row["model"]: row for row in csv.DictReader(io.StringIO(files["overview.csv"]))}
     assert f"{100 * float(rows['beta']['types']):.2f}" == shown and set(NAMES) < set(rows)
     whole = json.loads(files["all.json"])
     numbers = [dict(zip(whole["fields"], line, strict=True)) for line in whole["numbers"]]
-    (found,) = [n for n in numbers if (n["run"], n["task"], n["measure"]) == ("beta", "types", "nDCG@10")]
+    (found,) = [n for n in numbers if (n["model"], n["task"], n["measure"]) == ("beta", "types", "nDCG@10")]
     assert f"{100 * found['mean']:.2f}" == shown
     assert len(list(csv.DictReader(io.StringIO(files["all.csv"])))) == len(numbers)
     assert shown in files["overview.tex"]
@@ -321,7 +321,7 @@ def test_one_goes_from_the_overview_to_a_task_to_a_model_and_back(open_page: Ope
     assert page.url.endswith("/models/beta.html")
     assert page.locator("h1").inner_text() == "beta"
     assert page.locator("tr[data-task=mini-flag-t2i] td[data-column=own] a").inner_text() == shown
-    page.get_by_role("link", name="with the other runs").click()
+    page.get_by_role("link", name="with the other models").click()
     assert page.url.endswith("/index.html#mini-25")
 
 
