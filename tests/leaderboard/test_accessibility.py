@@ -59,7 +59,7 @@ def test_nothing_serious_on_any_kind_of_page(
 
 
 def test_nothing_serious_where_the_script_has_made_the_page(open_page: OpenPage, site: Path) -> None:
-    page = open_page("?sort=types&order=ascending&columns=rank.types.licence.source&measure=MRR%4010")
+    page = open_page("?sort=types&order=ascending&columns=rank.types.licence.source&measure=MRR%4010&show=interval")
     expect(page.locator("table.board[data-drawn]").first).to_be_visible()
     for summary in page.locator(".chooser summary").all():
         summary.click()

@@ -88,7 +88,7 @@ def test_its_pages_are_linked_and_its_numbers_exported(site: Site) -> None:
     assert "average over types of mini-text-query" in pages["models/texts.html"]
     (board,) = site.boards.values()
     rows = {
-        row["reranker"]: row for row in csv.DictReader(io.StringIO(format_csv(board.parts[0], board.parts[0].tabs[0])))
+        row["model"]: row for row in csv.DictReader(io.StringIO(format_csv(board.parts[0], board.parts[0].tabs[0])))
     }
     assert rows["texts"]["rank"] == "1" and float(rows["texts"]["types"]) > float(rows["whole"]["types"])
 
