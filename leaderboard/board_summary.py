@@ -29,14 +29,21 @@ Place = Annotated[int, Field(ge=1)]
 
 class RowSummary(Model):
     """A row: its average over types (a fraction, null if a task is missing), its rank bounds (null if it has none),
-    how many tasks it has, and a hash of all of its means.
+    how many tasks it has, and a hash of all of its means. `title` is what the pages call it, empty in
+    boards of versions that did not record it.
     """
 
     name: SiteName
+    title: PrintableStr = ""
     average: Fraction | None
     rank: tuple[Place, Place] | None
     tasks: Annotated[int, Field(ge=0)]
     means: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+
+    @property
+    def label(self) -> str:
+        """What the pages call it."""
+        return self.title or self.name
 
 
 class TableSummary(Model):
@@ -110,6 +117,7 @@ def _summarize_row(board: Board, run: Run) -> RowSummary:
     }
     return RowSummary(
         name=run.name,
+        title=board.sources[run.name].card.label,
         average=None if average is None or average.mean is None else float(average.mean),
         rank=(bounds.best, bounds.worst) if bounds else None,
         tasks=row.done,

@@ -51,6 +51,13 @@ def _compare_tables(old: TableSummary | None, new: TableSummary | None) -> Table
         named.title if named else "",
         tuple(row for name, row in after.items() if name not in before),
         tuple(row for name, row in before.items() if name not in after),
-        tuple(RowChange(before[name], row) for name, row in after.items() if name in before and before[name] != row),
+        tuple(
+            RowChange(before[name], row) for name, row in after.items() if name in before and _differ(before[name], row)
+        ),
         versions if versions[0] != versions[1] else None,
     )
+
+
+def _differ(old: RowSummary, new: RowSummary) -> bool:
+    """Return whether a row differs in more than what it is called."""
+    return old.model_copy(update={"title": new.title}) != new

@@ -15,7 +15,7 @@ import numpy as np
 from mrb.data.items import Item
 from mrb.leaderboard.images import ImageStore, SiteImage
 from mrb.leaderboard.tables.cells import MINUS, format_percent
-from mrb.leaderboard.tables.rankings import ExploredTask, Float64, RunOrders
+from mrb.leaderboard.tables.rankings import SAME, ExploredTask, Float64, RunOrders
 
 TOP = 10
 """Candidates shown per query before and after: as many as the headline measure considers."""
@@ -100,8 +100,11 @@ def truncate(text: str, letters: int) -> str:
     return line if len(line) <= letters else line[: letters - 1].rstrip() + "…"
 
 
-def list_queries(shown: ExploredTask, orders: RunOrders, images: ImageStore) -> list[Query]:
-    """Return every query that is shown of the task, with its lists before and after the run of `orders`."""
+def list_queries(shown: ExploredTask, orders: RunOrders, images: ImageStore, labels: Mapping[str, str]) -> list[Query]:
+    """Return every query that is shown of the task, with its lists before and after the run of `orders`.
+
+    `labels` are what the runs are called, by name.
+    """
     plan = shown.plan
     known: dict[str, ItemView] = {}
 
@@ -138,22 +141,28 @@ def list_queries(shown: ExploredTask, orders: RunOrders, images: ImageStore) -> 
                 len(grades),
                 sum(doc_id not in set(entry.doc_ids) for doc_id in grades),
                 orders.tied[row],
-                describe_spread({name: float(values[row]) for name, values in shown.values.items()}),
+                describe_spread({labels[name]: float(values[row]) for name, values in shown.values.items()}),
             )
         )
     return found
 
 
 def describe_spread(values: Mapping[str, float]) -> str:
-    """Return how runs differ on a query, from its value by run, best run first; empty for fewer than three."""
+    """Return how models differ on a query, from its value by model; empty for fewer than three."""
     if len(values) < 3:
         return ""
-    best, worst = max(values, key=values.__getitem__), min(values, key=values.__getitem__)
+    best, worst = max(values.values()), min(values.values())
+    if best - worst <= SAME:
+        return f"all {len(values)} models: {format_percent(best)}"
     middle = format_percent(float(np.median(list(values.values()))))
-    return (
-        f"{len(values)} models: best {format_percent(values[best])} ({best}), median {middle}, "
-        f"worst {format_percent(values[worst])} ({worst})"
-    )
+    ends = (f"{format_percent(end)} ({_name_equal(values, end)})" for end in (best, worst))
+    return f"{len(values)} models: best {next(ends)}, median {middle}, worst {next(ends)}"
+
+
+def _name_equal(values: Mapping[str, float], wanted: float) -> str:
+    """Return the one model with this value, or how many have it."""
+    names = [name for name, value in values.items() if abs(value - wanted) <= SAME]
+    return names[0] if len(names) == 1 else f"{len(names)} models"
 
 
 def _view_document(shown: ExploredTask, name: str, images: ImageStore) -> ItemView:

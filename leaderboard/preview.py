@@ -36,7 +36,7 @@ def describe_board(site: Site) -> str:
         return words
     first = _get_average(board.table.get_view(str(HEADLINE)).fixed[0])
     than = "" if first is None else f"; the first stage alone has {format_percent(first)}"
-    name, mean = rows[0]
+    name, mean = site.labels[rows[0][0]], rows[0][1]
     return f"{words} {board.table.comparison.title}: {name} leads with {HEADLINE} {format_percent(mean)}{than}."
 
 
@@ -67,7 +67,7 @@ def draw_preview(site: Site) -> bytes:
         notes += [f"newest result {site.day}"] if site.day else []
         draw.text((_LEFT, 172), "  |  ".join(notes), fill=_QUIET, font=_load_font(26))
         first = _get_average(board.table.get_view(str(HEADLINE)).fixed[0])
-        rows = [(name, mean, _ACCENT) for name, mean in list_leaders(board)]
+        rows = [(site.labels[name], mean, _ACCENT) for name, mean in list_leaders(board)]
         if first is not None:
             rows.append(("first stage", first, _GREY))
         for number, row in enumerate(rows):

@@ -82,6 +82,11 @@ class Site:
         return tuple(run for table in self.tables.values() for run in table.runs)
 
     @cached_property
+    def labels(self) -> dict[str, str]:
+        """What every run is called on the pages, by its name."""
+        return {name: card.label for name, card in self.cards.items()}
+
+    @cached_property
     def tasks(self) -> tuple[Task, ...]:
         """Every task that is a column of a table, by type."""
         found = {task.id: task for table in self.tables.values() for task in table.comparison.tasks}

@@ -49,7 +49,7 @@ class Snapshot:
     @property
     def id(self) -> str:
         """An id for feeds, the same wherever the board is: a snapshot never changes."""
-        return uuid5(NAMESPACE_OID, self.board.model_dump_json()).urn
+        return uuid5(NAMESPACE_OID, self.board.model_dump_json(exclude_unset=True)).urn
 
     @property
     def feed_id(self) -> str:

@@ -4,6 +4,7 @@ table.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,7 +57,8 @@ class Bar:
 class SpreadPlot:
     """The plot and the table of one task in one table of the board.
 
-    `missing` lists the runs without values per query; `left_out` counts the table's rows that the plot has no room for.
+    `missing` names the models without values per query; `left_out` counts the table's rows for which the plot has no
+    room.
     """
 
     spreads: tuple[Spread, ...]
@@ -68,19 +70,22 @@ class SpreadPlot:
     height: float
 
 
-def make_spread_plot(runs: list[Run], task_id: str, first: Float64 | None = None) -> SpreadPlot | None:
+def make_spread_plot(
+    runs: list[Run], task_id: str, first: Float64 | None = None, *, labels: Mapping[str, str]
+) -> SpreadPlot | None:
     """Return the spread of the first stage's order and of `runs`; None if no run has values.
 
-    `first` holds the first stage's values per query, if known; `runs` cover the task, in the order of the table.
+    `first` holds the first stage's values per query, if known; `runs` cover the task, in the order of the table, and
+    `labels` are what they are called, by name.
     """
     spreads = [] if first is None else [make_spread("first stage", "", first)]
     missing: list[str] = []
     for run in runs:
         values = run.tasks[task_id].values.get(str(HEADLINE))
         if values is None:
-            missing.append(run.name)
+            missing.append(labels[run.name])
         else:
-            spreads.append(make_spread(run.name, run.name, values))
+            spreads.append(make_spread(labels[run.name], run.name, values))
     if len(missing) == len(runs):
         return None
     bars = tuple(_make_bar(one, TOP + ROW * place) for place, one in enumerate(spreads[:MAX_ROWS]))

@@ -33,10 +33,12 @@ class Row:
 
 @dataclass(frozen=True)
 class PairView:
-    """A pair as text."""
+    """A pair as text; `base` and `other` are the runs' names, of which paths are made."""
 
     base: str
     other: str
+    base_label: str
+    other_label: str
     averages: tuple[Row, ...]
     tasks: tuple[Row, ...]
     wins: tuple[Row, ...]
@@ -69,7 +71,7 @@ def make_files(site: Site) -> Iterator[Page]:
         runs = list_compared_runs(table)
         cells: dict[tuple[str, str], Row] = {}
         for pair in compare_pairs(runs):
-            view = make_pair_view(pair, known)
+            view = make_pair_view(pair, known, site.labels)
             if first is None or (not differs and pair.main.gain.difference != 0):
                 first, differs = view, pair.main.gain.difference != 0
             cells[pair.base, pair.other] = _make_matrix_cell(pair)
@@ -79,7 +81,7 @@ def make_files(site: Site) -> Iterator[Page]:
             yield render("compare_pair.html.jinja", get_pair_path(pair.base, pair.other), pair=view)
         shown = tuple(runs[:MAX_RUNS])
         tables.append(Compared(table.comparison.title, shown, cells, len(runs), len(table.runs)))
-    common: dict[str, Any] = {"max_runs": MAX_RUNS, "get_pair_path": get_pair_path}
+    common: dict[str, Any] = {"max_runs": MAX_RUNS, "get_pair_path": get_pair_path, "labels": site.labels}
     yield make_data_script("compared", [_list_compared(table) for table in tables])
     yield render("compare.html.jinja", "compare.html", tables=tables, first=first, **common)
 
@@ -99,15 +101,16 @@ def get_pair_path(base: str, other: str) -> str:
     return f"compare/{base}/{other}.html"
 
 
-def make_pair_view(pair: Pair, known: Mapping[str, ExploredTask]) -> PairView:
-    """Return the pair as text."""
+def make_pair_view(pair: Pair, known: Mapping[str, ExploredTask], labels: Mapping[str, str]) -> PairView:
+    """Return the pair as text; `labels` are what the runs are called, by name."""
     averages = tuple(_make_row(line, f"average over {line.key}", "") for line in pair.averages)
     tasks = tuple(_make_row(line, line.key, get_task_path(line.key)) for line in pair.tasks)
     wins, losses = (
         tuple(_make_query_row(one, pair.other, known.get(one.task)) for one in some)
         for some in (pair.wins, pair.losses)
     )
-    return PairView(pair.base, pair.other, averages, tasks, wins, losses, pair.plots)
+    names = labels[pair.base], labels[pair.other]
+    return PairView(pair.base, pair.other, *names, averages, tasks, wins, losses, pair.plots)
 
 
 def _make_row(line: Line, head: str, href: str) -> Row:

@@ -28,6 +28,9 @@ def make_files(site: Site) -> Iterator[Page]:
             heads=chosen,
             places=places,
             fixed=board.make_fixed_rows(tab, str(HEADLINE)),
-            rows=[(run.name, cells) for run, cells in board.iterate_rows(tab, str(HEADLINE), 0, ROWS)],
+            rows=[
+                (run.name, site.labels[run.name], cells)
+                for run, cells in board.iterate_rows(tab, str(HEADLINE), 0, ROWS)
+            ],
         )
     yield Page(PREVIEW, draw_preview(site))

@@ -33,5 +33,19 @@ def make_files(site: Site) -> Iterator[Page]:
             tables=site.gains,
             get_data_path=get_data_path,
             sets=[(ALL, "all"), *((name, name) for name in sets)],
+            labels=_name_rerankers(site),
             rows=[(ALL, "all"), *((label, label) for label in labels)],
         )
+
+
+def _name_rerankers(site: Site) -> dict[str, str]:
+    """Return what each reranker is called, by its name, which is that of its submissions without the candidate set."""
+    found = {}
+    for one in (one for table in site.gains for one in table.gains.rerankers):
+        card = site.cards[next(iter(one.runs.values()))]
+        start = f"{card.organisation}__"
+        own = card.organisation and one.name.startswith(start)
+        found[one.name] = (
+            f"{one.name.removeprefix(start).replace('__', ' ')} ({card.organisation})" if own else one.name
+        )
+    return found

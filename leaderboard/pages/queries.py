@@ -39,7 +39,7 @@ def _make_task(one: ExploredTask, site: Site, images: ImageStore, progress: Prog
         orders = read_orders(one, run, site.submissions.get(run.name))
         progress.advance()
         yield make_data_script(f"queries/{one.task.id}/{run.name}", make_run_data(orders))
-        found = found or list_queries(one, orders, images)
+        found = found or list_queries(one, orders, images, site.labels)
     yield make_data_script(f"corpus/{one.task.id}", make_list_data(one, images))
     yield from images.take_new()
     count = -(-len(found) // PER_PAGE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mrb.data.report import NEVER, came_from_live_hub
@@ -46,7 +46,9 @@ def make_files(site: Site) -> Iterator[Page]:
     gained = {task_id for table in site.gains for task_id in table.task_ids}
     for task in site.tasks:
         shown = load_examples(task, images)
-        tables = [make_task_table(name, table, task.id) for name, table in site.list_tables(task.id).items()]
+        tables = [
+            make_task_table(name, table, task.id, site.labels) for name, table in site.list_tables(task.id).items()
+        ]
         names = _name_lists(tables)
         yield from images.take_new()
         yield render(
@@ -80,7 +82,7 @@ def _note_never_live(task: Task) -> str:
     return "" if task.source.kind != "hub" or came_from_live_hub(task) else NEVER
 
 
-def make_task_table(table_id: str, table: Table, task_id: str) -> TaskTable:
+def make_task_table(table_id: str, table: Table, task_id: str, labels: Mapping[str, str]) -> TaskTable:
     """Return the task's column of `table` in every measure. Raises KeyError if no run of the table covers the task."""
     views = [view for view in table.views if view.measure != SOURCE]
     headline = table.get_view(str(HEADLINE))
@@ -109,5 +111,6 @@ def make_task_table(table_id: str, table: Table, task_id: str) -> TaskTable:
             [runs[row.key] for row in rows if row.key in runs],
             task_id,
             compute_first_stage_values(table.comparison, task_id),
+            labels=labels,
         ),
     )

@@ -12,12 +12,14 @@
   const status = DOM.one("#status");
   const selects = /** @type {HTMLSelectElement[]} */ (DOM.all("select[data-choice]", form));
   const names = Array.from(selects[0].options, (option) => option.value);
+  const labels = new Map(Array.from(selects[0].options, (option) => [option.value, option.text]));
   const known = new Set(DOM.all("[data-pair]").map((cell) => cell.dataset.pair || ""));
   const start = selects
     .map((select) => select.value)
     .filter((name) => name)
     .join(",");
   let now = start;
+  const label = (/** @type {string} */ name) => labels.get(name) || name;
 
   /**
    * A pair's section, with ids of its own, and links that lead on from this page.
@@ -43,8 +45,8 @@
    * @param {string[]} runs
    */
   function showMatrix(runs) {
-    const isIn = (/** @type {Element | null} */ head) =>
-      runs.length <= SECTIONS || runs.includes(head?.textContent || "");
+    const isIn = (/** @type {HTMLTableCellElement} */ head) =>
+      runs.length <= SECTIONS || runs.includes(head.dataset.run || "");
     for (const table of /** @type {HTMLTableElement[]} */ (DOM.all("table.matrix"))) {
       const heads = Array.from(table.rows[0].cells);
       for (const row of table.rows) {
@@ -59,7 +61,7 @@
     showMatrix(runs);
     const wanted = LOGIC.findPairs(runs, names);
     const missing = wanted.filter((pair) => !known.has(pair));
-    const said = missing.map((pair) => pair.split("/").reverse().join(" and "));
+    const said = missing.map((pair) => pair.split("/").reverse().map(label).join(" and "));
     const all = runs.length > SECTIONS ? [runs.length + " models: the table below has each pair of them"] : [];
     status.textContent = all
       .concat(
@@ -95,7 +97,7 @@
     select.addEventListener("input", function () {
       const chosen = Array.from(new Set(selects.map((one) => one.value).filter((name) => name)));
       if (chosen.length < 2) {
-        status.textContent = "choose another model to compare " + chosen[0] + " with";
+        status.textContent = "choose another model to compare " + label(chosen[0]) + " with";
         return;
       }
       BOARD.change({ runs: chosen.join(",") });

@@ -114,7 +114,7 @@
       if (list && data) {
         const article = /** @type {HTMLElement} */ (place.closest("article"));
         const row = Number(article.dataset.number) - 1;
-        DOM.one("[data-slot=beside]", place).textContent = name;
+        DOM.one("[data-slot=beside]", place).textContent = EXPLORER.label(name);
         EXPLORER.showValues(place, list.values[row], data.values[row]);
         DOM.one("ol", place).replaceChildren(...makeEntries(row, list, data));
       }

@@ -25,7 +25,7 @@
         box = DOM.make("input", "pick");
         box.type = "checkbox";
         box.value = name;
-        box.setAttribute("aria-label", "pick " + name + " to compare");
+        box.setAttribute("aria-label", "pick " + (head.querySelector("bdi")?.textContent || name) + " to compare");
         box.addEventListener("change", (event) => pick(/** @type {HTMLInputElement} */ (event.target)));
         head.prepend(box);
       }

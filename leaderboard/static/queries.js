@@ -14,6 +14,10 @@ const EXPLORER = (function () {
   const form = DOM.one("#toolbar");
   const status = DOM.one("#status");
   const names = DOM.options("#run");
+  const labels = new Map(
+    DOM.all("#run option").map((one) => [/** @type {HTMLOptionElement} */ (one).value, one.textContent || ""]),
+  );
+  const label = (/** @type {string} */ name) => labels.get(name) || name;
   /** @type {((list: ListData, data: RunData) => void)[]} */
   const listeners = [];
   const besides = document.querySelector("#beside") ? DOM.options("#beside") : [""];
@@ -46,7 +50,7 @@ const EXPLORER = (function () {
     }
     status.textContent = "";
     for (const slot of DOM.all("[data-slot=run]")) {
-      slot.textContent = name;
+      slot.textContent = label(name);
     }
     for (const listener of listeners) {
       listener(list, data);
@@ -71,7 +75,7 @@ const EXPLORER = (function () {
     const task = form.dataset.task;
     Promise.all([DATA.get("corpus/" + task), DATA.get("queries/" + task + "/" + name)]).then(
       ([list, data]) => use(list, data),
-      () => (status.textContent = "the data of " + name + " cannot be read"),
+      () => (status.textContent = "the data of " + label(name) + " cannot be read"),
     );
   }
 
@@ -128,6 +132,7 @@ const EXPLORER = (function () {
     onBeside: (/** @type {(name: string, list?: ListData, data?: RunData) => void} */ listener) =>
       besideListeners.push(listener),
     showValues,
+    label,
     root: form.dataset.root || "",
   };
 })();

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from mrb.leaderboard.tables.board import Board
 from mrb.leaderboard.tables.cells import CellText, format_cell
+from mrb.leaderboard.tables.pairs import list_shared_tasks
 from mrb.leaderboard.tables.ranks import Rank
 from mrb.leaderboard.tables.rows import SOURCE, Cell, Column, Table
 from mrb.leaderboard.tables.runs import result_path
@@ -131,9 +132,9 @@ def list_neighbours(compared: Sequence[Run], run: Run) -> list[tuple[str, str, s
     place = next((place for place, one in enumerate(compared) if one.name == run.name), None)
     if place is None:
         return []
-    own = compared[place].tasks.keys()
-    above = [(one.name, run.name, one.name) for one in compared[:place] if own & one.tasks.keys()]
-    below = [(one.name, one.name, run.name) for one in compared[place + 1 :] if own & one.tasks.keys()]
+    own = compared[place]
+    above = [(one.name, run.name, one.name) for one in compared[:place] if list_shared_tasks(own, one)]
+    below = [(one.name, one.name, run.name) for one in compared[place + 1 :] if list_shared_tasks(one, own)]
     return above[-NEIGHBOURS:] + below[:NEIGHBOURS]
 
 

@@ -85,6 +85,13 @@ def list_compared_runs(table: Table) -> list[Run]:
     return found
 
 
+def list_shared_tasks(base: Run, other: Run) -> tuple[str, ...]:
+    """Return the tasks on which two runs are compared: none if these are on the lists of several candidate sets."""
+    common = tuple(task_id for task_id in base.tasks if task_id in other.tasks)
+    sets = {base.tasks[task_id].result.candidates.track for task_id in common}
+    return common if len(sets) == 1 else ()
+
+
 def compare_pairs(runs: Sequence[Run]) -> list[Pair]:
     """Return the pairs of the first MAX_RUNS runs, the earlier run as `other`.
 
@@ -95,8 +102,7 @@ def compare_pairs(runs: Sequence[Run]) -> list[Pair]:
     shared: dict[tuple[str, ...], list[tuple[Run, Run]]] = {}
     order = []
     for base, other in ((base, other) for place, base in enumerate(runs[:MAX_RUNS]) for other in runs[:place]):
-        common = tuple(task_id for task_id in base.tasks if task_id in other.tasks)
-        if len({base.tasks[task_id].result.candidates.track for task_id in common}) == 1:
+        if common := list_shared_tasks(base, other):
             shared.setdefault(common, []).append((base, other))
             order.append((base.name, other.name))
     found = {(pair.base, pair.other): pair for tasks, pairs in shared.items() for pair in _compare(runs, tasks, pairs)}

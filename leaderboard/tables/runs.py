@@ -72,6 +72,11 @@ class RunCard:
     badges: tuple[Badge, ...]
     of_runs: tuple[str, ...]
 
+    @property
+    def label(self) -> str:
+        """The model's name with its organisation, on one line; no other row of the board has the same."""
+        return f"{self.title} ({self.organisation})" if self.organisation else self.title
+
 
 @dataclass(frozen=True)
 class Entry:

@@ -36,6 +36,8 @@ def test_new_gone_and_changed_rows_are_told_apart() -> None:
     assert [(change.new.name, change.rescored) for change in table.changed] == [("moved", False), ("rescored", True)]
     assert table.versions is None
     assert find_changes(old, old) == []
+    titled = [row.model_copy(update={"title": "Model (org)"}) for row in old.tables[0].rows]
+    assert find_changes(old, _board(*titled)) == [], "a version of MRB that records titles changes no row"
 
 
 def test_another_suite_version_and_another_table_are_said() -> None:

@@ -82,7 +82,7 @@ def _check_what_is_printed(board: Board) -> None:
     if board.whole:
         return  # pairs are compared on the whole suite
     for pair in compare_pairs(runs):
-        for row in make_pair_view(pair, {}).averages:
+        for row in make_pair_view(pair, {}, {run.name: run.name for run in runs}).averages:
             base_mean, other_mean, gain, interval, p, corrected = (cell.replace(MINUS, "-") for cell in row.cells[:6])
             line = next(one for one in printed[pair.base, pair.other] if one.startswith(row.head))
             assert line.endswith(f" {p} {corrected}") and f"{base_mean} {other_mean} " in line
@@ -179,8 +179,13 @@ def test_submissions_of_embedded_tasks_are_compared_by_their_rankings(tmp_path: 
         root = build(folders, tmp_path / f"site-{number}").parent
         (path,) = root.glob("data/compare/*/*.js")
         value = json.loads(path.read_text().removeprefix("DATA.put(...").removesuffix(");\n"))[1]
-        shown.append(value.replace("mrb__", ""))
+        shown.append(value.replace("mrb__", "").replace(" (mrb)", ""))
     assert shown[0] == shown[1]
+    pages = read_pages(root)
+    kinds = ("compare.html", "models.html", "models/", "queries/", "tasks/", "embed/", "compare/")
+    for path in (path for path in pages if path.startswith(kinds)):
+        named = pages[path].text.replace("data/mrb__", "").replace("models/mrb__", "").replace("{mrb-mrb__", "")
+        assert "mrb__" not in named and ("random (mrb)" in named or "tasks/" in path or "models" in path), path
 
 
 def test_dots_stand_for_every_query_once() -> None:

@@ -27,7 +27,7 @@ from mrb.results.contamination import find_twin_checks
 from mrb.results.run import load_run
 from mrb.submission.reader import read_submission_folder
 from mrb.submission.verify import TaskVerification, VerificationRecord
-from tests.builders.pages import read_pages
+from tests.builders.pages import find_broken_links, read_pages
 from tests.builders.run_folders import write_run_folder
 from tests.builders.submissions import submitted
 
@@ -164,3 +164,13 @@ def test_a_page_has_its_ranks_and_leads_to_the_pairs_nearest_to_it(tmp_path: Pat
     (page,) = (page for page in models.make_files(site) if page.path == f"models/{order[1]}.html")
     assert f"../compare/{order[1]}/{order[0]}.html" in page.data.decode()
     assert list_neighbours([], table.runs[1]) == []
+
+
+def test_a_page_names_no_comparison_that_has_no_page(tmp_path: Path) -> None:
+    tasks = ["mini-flag-t2i", "mini-faq-t2t"]
+    runs = [
+        write_run_folder(tmp_path / name, skill, suite=None, tasks=tasks, queries=12, tracks=("standard", "bm25"))
+        for name, skill in (("a", 0.9), ("b", 0.1))
+    ]
+    root = build(runs, tmp_path / "site").parent
+    assert not list(root.glob("compare/*/*.html")) and not find_broken_links(root, read_pages(root))

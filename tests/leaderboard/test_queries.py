@@ -25,7 +25,7 @@ from mrb.data.task import load_task
 from mrb.errors import DataError, ResultError
 from mrb.evaluation.packed_values import load_packed_judgements
 from mrb.leaderboard.build import build, make_pages
-from mrb.leaderboard.explorer import PER_PAGE, TOP, format_scores, to_hundredths, truncate
+from mrb.leaderboard.explorer import PER_PAGE, TOP, describe_spread, format_scores, to_hundredths, truncate
 from mrb.leaderboard.images import copy_image, find_plain_kind
 from mrb.leaderboard.page import format_gain, format_points
 from mrb.leaderboard.scripts import make_data_script
@@ -290,6 +290,13 @@ def test_a_image_that_cannot_be_decoded_or_is_too_large_is_refused() -> None:
     for data, caps in ((plain[:60], {}), (b"<svg onload=alert(1)>", {}), (plain, {"max_pixels": 100})):
         with pytest.raises(DataError, match="a test"):
             copy_image(_handle(data, **caps))
+
+
+def test_of_models_that_tie_on_a_query_none_is_named() -> None:
+    values = {"a": 0.5, "b": 0.0, "c": 0.0, "d": 1.0}
+    assert describe_spread(values) == "4 models: best 100.00 (d), median 25.00, worst 0.00 (2 models)"
+    assert describe_spread(dict.fromkeys("abc", 1.0)) == "all 3 models: 100.00"
+    assert describe_spread({"a": 0.5, "b": 0.0}) == ""
 
 
 def test_numbers_and_texts_for_people() -> None:

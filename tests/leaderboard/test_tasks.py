@@ -37,7 +37,7 @@ def test_shares_and_quantiles_of_known_values() -> None:
 def test_the_bars_are_the_shares_of_the_values_that_runs_hold(make_run: Make, tmp_path: Path) -> None:
     names = {f"run-{n:02}": 0.04 * n for n in range(22)}
     runs = read_runs([make_run(name, skill, tasks=MINI[:1], queries=20) for name, skill in names.items()])
-    plot = make_spread_plot(runs, MINI[0])
+    plot = make_spread_plot(runs, MINI[0], labels={name: name for name in names})
     assert plot is not None and (len(plot.bars), len(plot.spreads), plot.left_out) == (20, 22, 2)
     values = runs[3].tasks[MINI[0]].values["nDCG@10"]
     solved = np.mean(values == 1)
@@ -51,10 +51,11 @@ def test_runs_whose_values_are_not_at_hand_are_named(make_run: Make) -> None:
 
     runs = read_runs([make_run(name, 0.5, tasks=MINI[:1]) for name in ("one", "two")])
     bare = replace(runs[1], tasks={MINI[0]: replace(runs[1].tasks[MINI[0]], values={})})
-    plot = make_spread_plot([runs[0], bare], MINI[0])
-    assert plot is not None and plot.missing == ("two",)
-    assert make_spread_plot([bare], MINI[0]) is None
-    with_list = make_spread_plot(runs, MINI[0], np.array([1.0, 0.0]))
+    labels = {"one": "One (org)", "two": "Two (org)"}
+    plot = make_spread_plot([runs[0], bare], MINI[0], labels=labels)
+    assert plot is not None and plot.missing == ("Two (org)",)
+    assert make_spread_plot([bare], MINI[0], labels=labels) is None
+    with_list = make_spread_plot(runs, MINI[0], np.array([1.0, 0.0]), labels=labels)
     assert with_list is not None and with_list.bars[0].spread.label == "first stage"
     assert with_list.bars[0].spread.shares == (0.5, 0, 0, 0, 0.5) and len(with_list.bars) == 3
 
