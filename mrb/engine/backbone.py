@@ -92,7 +92,9 @@ class Backbone:
     @cached_property
     def kernel(self) -> str:
         """How packed rows attend on this device: a name of `mrb.engine.packed_attention`."""
-        return choose_kernel(self.device, self.dtype)
+        config = self._decoder.config
+        size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        return choose_kernel(self.device, self.dtype, size)
 
     @cached_property
     def description(self) -> str:

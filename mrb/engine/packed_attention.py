@@ -151,7 +151,7 @@ def _attend_in_blocks(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, causal:
 
 
 def _attend_plainly(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, causal: bool, scale: float) -> Found:
-    logits = (q @ k.mT).float() * scale
+    logits = q.float() @ k.float().mT * scale  # a float16 product may overflow before it is scaled
     if causal:
         later = torch.ones(logits.shape[-2:], dtype=torch.bool, device=q.device).triu(1)
         logits = logits.masked_fill(later, -torch.inf)
@@ -165,8 +165,8 @@ KERNELS: dict[str, Kernel] = {
 }
 
 
-def choose_kernel(device: torch.device, dtype: torch.dtype) -> str:
-    """Return the fastest way to attend on a device, tried there once against the plain one.
+def choose_kernel(device: torch.device, dtype: torch.dtype, head_size: int) -> str:
+    """Return the fastest way to attend on a device with heads of a size, tried there once against the plain one.
 
     A way that fails or differs is not used: a warning says so, and `Backbone.description` names what is used.
     """
@@ -174,7 +174,7 @@ def choose_kernel(device: torch.device, dtype: torch.dtype) -> str:
         kernel = "memory-efficient" if dtype == torch.float32 else "flash"
     else:
         kernel = "cpu" if device.type == "cpu" else "plain"
-    refusal = try_kernel(kernel, device, dtype)
+    refusal = try_kernel(kernel, device, dtype, head_size)
     if refusal:
         _LOG.warning("attention: %s is not used on %s: %s; the plain one is slower", kernel, device, refusal)
         return "plain"
@@ -182,12 +182,12 @@ def choose_kernel(device: torch.device, dtype: torch.dtype) -> str:
 
 
 @torch.inference_mode()
-def try_kernel(kernel: str, device: torch.device, dtype: torch.dtype) -> str:
+def try_kernel(kernel: str, device: torch.device, dtype: torch.dtype, head_size: int) -> str:
     """Return how a kernel fails on small rows behind a prefix, "" if it does not."""
     made = torch.Generator().manual_seed(0)
 
     def states(heads: int, tokens: int) -> torch.Tensor:
-        return torch.randn(1, tokens, heads, 64, generator=made).to(device, dtype).transpose(1, 2)
+        return torch.randn(1, tokens, heads, head_size, generator=made).to(device, dtype).transpose(1, 2)
 
     lengths = (33, 1, 20)
     query, key, value = states(4, 54), states(2, 54), states(2, 54)

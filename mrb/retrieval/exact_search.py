@@ -13,7 +13,6 @@ Cauchy-Schwarz inequality).
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -21,6 +20,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from mrb._util.cores import count_cores
 from mrb._util.format import format_size
 from mrb.candidates.self_matches import RankedList
 from mrb.candidates.top_k import select_top_k
@@ -33,7 +33,7 @@ BLOCK_BYTES = 2**30
 """Documents are gathered to blocks of this size in float32."""
 STATED_WIDTH = 1536
 """The width, that of GME-2B, for which sizes are stated: an encoder's own is known only when it has encoded."""
-THREADS = min(8, os.cpu_count() or 1)
+THREADS = min(8, count_cores())
 """Threads that score and merge hits, which is mostly reading of memory."""
 DECIMALS = 6
 """Encoders' vectors differ in their last bits from batch to batch. Rounding lets equal texts and images tie."""
@@ -100,7 +100,6 @@ class ExactSearch:
         self._cuts = np.full(len(query_ids), -np.inf, np.float64)
         self._block: Vectors | None = None
         self._waiting: list[str] = []
-        self._threads = ThreadPoolExecutor(THREADS)
 
     def add(self, doc_ids: Sequence[str], documents: Vectors) -> None:
         """Gather documents of shape (n_documents, width), and search them as soon as they fill a block."""
@@ -157,11 +156,12 @@ class ExactSearch:
             if len(ranked[1]) == self._depth:
                 self._cuts[row] = ranked[1][-1]
 
-        for rows, columns, products in found:
-            bounds = np.flatnonzero(np.diff(rows, prepend=-1, append=-1)).tolist()
-            hits = [(int(rows[start]), columns[start:end], products[start:end]) for start, end in pairwise(bounds)]
-            shares = [hits[number::THREADS] for number in range(THREADS)]
-            list(self._threads.map(merge, shares))  # raises what a thread raised
+        with ThreadPoolExecutor(THREADS) as threads:
+            for rows, columns, products in found:
+                bounds = np.flatnonzero(np.diff(rows, prepend=-1, append=-1)).tolist()
+                hits = [(int(rows[start]), columns[start:end], products[start:end]) for start, end in pairwise(bounds)]
+                shares = [hits[number::THREADS] for number in range(THREADS)]
+                list(threads.map(merge, shares))  # raises what a thread raised
 
 
 def describe_vectors(tasks: Sequence[Task], depth: int, keep: bool) -> str:

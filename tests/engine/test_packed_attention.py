@@ -110,14 +110,23 @@ def test_a_kernel_that_fails_on_its_device_is_replaced_and_named(caplog: Any, mo
         return out, sums + causal
 
     cpu = torch.device("cpu")
-    assert choose_kernel(cpu, torch.float32) == "cpu"
-    assert choose_kernel(cpu, torch.bfloat16) == "cpu"
+    assert choose_kernel(cpu, torch.float32, 64) == "cpu"
+    assert choose_kernel(cpu, torch.bfloat16, 36) == "cpu"
     # On a CPU the operator of a GPU has no implementation.
-    assert "_flash_attention_forward" in packed_attention.try_kernel("flash", cpu, torch.float32)
-    assert packed_attention.try_kernel("memory-efficient", cpu, torch.float32)
+    assert "_flash_attention_forward" in packed_attention.try_kernel("flash", cpu, torch.float32, 64)
+    assert packed_attention.try_kernel("memory-efficient", cpu, torch.float32, 64)
     monkeypatch.setitem(packed_attention.KERNELS, "cpu", wrong)
-    assert choose_kernel(cpu, torch.float32) == "plain"
+    assert choose_kernel(cpu, torch.float32, 64) == "plain"
     assert "attention: cpu is not used on cpu: its results differ by" in caplog.text
+
+
+def test_the_plain_kernel_bears_float16_products_that_overflow_before_they_are_scaled() -> None:
+    query, key, value = (100 * make_states(2, sum(LENGTHS), seed) for seed in (1, 2, 3))
+    assert (query @ key.mT).abs().max() > torch.finfo(torch.float16).max
+    query, key, value = query.half(), key.half(), value.half()
+    found, _ = attend_packed(LAYER, query, key, value, None, packed=Packed(LENGTHS, True, "plain"), scaling=0.3)
+    wanted = attend_alone(query.float(), key.float(), value.float(), None, True)
+    torch.testing.assert_close(found.float(), wanted, atol=0.2, rtol=1e-3)
 
 
 @pytest.mark.parametrize("given", [{"softcap": 30.0}, {"sliding_window": 8}, {"s_aux": torch.zeros(4)}])
