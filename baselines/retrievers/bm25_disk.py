@@ -33,6 +33,8 @@ SHARD_TOKENS = 16_000_000
 """A shard is full at either limit; building one takes about 60 bytes per token."""
 FREQUENT = 8
 """A word in more than one of so many documents of a shard is added to all of them at once."""
+THREADS = 8
+"""The most shards that are searched at a time: each holds the contributions of all the queries' words."""
 SMALLEST = np.float32(np.finfo(np.float32).smallest_subnormal)
 NO_TEXT = (
     "BM25 needs text; neither documents nor side table hold any; take a first stage that reads images, as "
@@ -71,8 +73,8 @@ class DiskIndex:
         """Yield (document rows, scores) for each query, in order; a query is its analysed words.
 
         Contains the `depth` best and all that tie with the last of them, perhaps more, unordered: `select_top_k` orders
-        and cuts them. Only documents that share a word with the query are found. One thread for each core searches a
-        shard at a time; the result does not depend on their number.
+        and cuts them. Only documents that share a word with the query are found. One thread for each core, up to
+        THREADS, searches a shard at a time; the result does not depend on their number.
         """
         wanted = {word for query in queries for word in query}
         for shard in self._shards:
@@ -87,7 +89,7 @@ class DiskIndex:
         parts: list[list[tuple[Int64, Float32]]] = []
         with (
             start_progress("searching", "shards", len(self._shards)) as bar,
-            ThreadPoolExecutor(count_cores()) as threads,
+            ThreadPoolExecutor(min(THREADS, count_cores())) as threads,
         ):
             for found in threads.map(lambda shard: shard.search(queries, weights, depth, least), self._shards):
                 parts.append(found)

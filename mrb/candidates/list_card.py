@@ -9,18 +9,35 @@ from pathlib import Path
 from mrb._util.files import write_bytes
 from mrb.candidates.candidate_sets import PublishedList, lookup_candidate_set
 from mrb.candidates.judgement_packs import read_pack
-from mrb.candidates.push_lists import LocalList
+from mrb.candidates.push_lists import LocalList, check_write_access
 from mrb.hub.address import HubFolder
-from mrb.hub.client import README
+from mrb.hub.client import README, call_with_retries
 
 MADE = "<!-- Made by mrb candidates push. Remove this line to keep your own changes. -->"
 ENTRIES = "published_lists.toml"
 
 
+def has_own_card(target: HubFolder, card: Path) -> bool:
+    """Return whether the folder on the Hub has a card of its owner's, which `card`, made here, would replace.
+
+    Raises DataError as `mrb.candidates.push_lists.check_write_access` does.
+    """
+    if MADE not in _read_card(card):
+        return False
+    check_write_access(target)
+    from huggingface_hub import HfApi
+
+    api, name, where = HfApi(), target.path(README), str(target)
+    if not call_with_retries(lambda: api.file_exists(target.repository, name, repo_type="dataset"), where):
+        return False
+    there = call_with_retries(lambda: api.hf_hub_download(target.repository, name, repo_type="dataset"), where)
+    return MADE not in _read_card(Path(there))
+
+
 def write_card(folder: Path, lists: Sequence[LocalList], target: HubFolder) -> Path:
     """Write the card of the lists in `folder` and return it. A card without the line `MADE` is the user's and stays."""
     path = folder / README
-    if not path.exists() or MADE in path.read_text(encoding="utf-8"):
+    if not path.exists() or MADE in _read_card(path):
         write_bytes(path, format_card(lists, target).encode())
     return path
 
@@ -59,6 +76,10 @@ def format_card(lists: Sequence[LocalList], target: HubFolder) -> str:
             "",
         ]
     )
+
+
+def _read_card(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace")
 
 
 def write_entries(folder: Path, lists: Sequence[LocalList], pushed: HubFolder) -> Path | None:

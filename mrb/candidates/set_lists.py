@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from mrb._util.files import name_run
+from mrb._util.files import is_device_name, name_run
 from mrb._util.hashing import hash_json
 from mrb.candidates.candidate_sets import PublishedList, find_published_list, list_published_sets
 from mrb.candidates.lists import read_parquet, read_provenance
@@ -66,11 +67,29 @@ def find_set_lists(set_id: str, given: str | None, tasks: Sequence[Task]) -> tup
 def locate_made_set(set_id: str, tasks: Sequence[Task]) -> Path | None:
     """Return the folder in the working folder into which `mrb candidates make` wrote the lists of a set.
 
-    None if it is not there, or if the set has a frozen or published list of every task: those come first.
+    None if it is not there, or if the set has a frozen or published list of every task: those come first. Raises
+    CandidatesError as `name_set_folder` does.
     """
-    known = all(is_frozen_in(task, set_id) or find_published_list(set_id, task.id) for task in tasks)
-    folder = LISTS_FOLDER / set_id
-    return folder if not known and folder.is_dir() else None
+    if all(is_frozen_in(task, set_id) or find_published_list(set_id, task.id) for task in tasks):
+        return None
+    folder = name_set_folder(set_id)
+    return folder if folder.is_dir() else None
+
+
+def name_set_folder(set_id: str | None) -> Path:
+    """Return the folder into which `mrb candidates make` writes the lists of a set, or lists of none.
+
+    Raises:
+        CandidatesError: The set's name cannot be that of a folder.
+    """
+    if set_id is None:
+        return LISTS_FOLDER
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.+_-]{0,63}", set_id) or is_device_name(set_id):
+        raise CandidatesError(
+            f"--candidate-set {set_id}: its lists go into a folder of this name: wanted at most 64 letters, digits, "
+            "'.', '+', '_', '-', starting with a letter or digit"
+        )
+    return LISTS_FOLDER / set_id
 
 
 def list_published(set_id: str, tasks: Sequence[Task]) -> list[PublishedList]:

@@ -133,14 +133,13 @@ def command(
     own = open_all_data(data)
     spec = select_tasks(suite_id, task_ids, types, depth, "raw" if raw_qrels else "cleaned", own)
     sets: tuple[str | None, ...] = expand_sets(candidate_sets, spec.suite, spec.tasks) or (None,)
-    found: list[tuple[Path | None, dict[str, str]]]
-    if dry and candidate_sets and candidates is None:  # an estimate fetches neither lists nor data
-        for candidate_set in expand_sets(candidate_sets, spec.suite, spec.tasks):
-            if locate_made_set(candidate_set, spec.tasks) is None:
-                list_published(candidate_set, spec.tasks)  # refuses a set that a task has no list in
-        found = [(None, {})] * len(sets)
-    else:
-        found = [find_lists(candidates, first_stage, spec.tasks, spec.depth, one) for one in sets]
+    found: list[tuple[Path | None, dict[str, str]]] = []
+    for one in sets:
+        if dry and one is not None and candidates is None and locate_made_set(one, spec.tasks) is None:
+            list_published(one, spec.tasks)  # refuses a set that a task has no list in
+            found.append((None, {}))  # an estimate fetches neither lists nor data
+        else:
+            found.append(find_lists(candidates, first_stage, spec.tasks, spec.depth, one))
     spec = replace(
         spec,
         model=model,

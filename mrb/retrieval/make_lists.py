@@ -102,11 +102,14 @@ class ListMaker:
                 )
         self._names = names
         self._loaded: dict[str, Retriever] = {}
-        for name in names.values():
-            self._load(name)
-        if options.start is not None and not any(collect_dense(one) for one in self._loaded.values()):
-            self.close()
-            raise AdapterError(f"{', '.join(self._loaded)} searches by itself, in one process; omit --workers")
+        try:
+            for name in names.values():
+                self._load(name)
+            if options.start is not None and not any(collect_dense(one) for one in self._loaded.values()):
+                raise AdapterError(f"{', '.join(self._loaded)} searches by itself, in one process; omit --workers")
+        except BaseException:
+            self.close()  # workers that have started
+            raise
 
     def make_all(self) -> Iterator[str]:
         """Make the list of each task; yield what to say of it. A task that cannot be done does not end the others.
@@ -202,6 +205,7 @@ class ListMaker:
         try:
             pack = build_pack(data, candidates)
         except CandidatesError as error:
+            path.unlink(missing_ok=True)  # that of an earlier list
             return [f"  no judgement pack: {error}"]
         write_pack(pack, path)
         return []

@@ -41,6 +41,19 @@ def test_its_pairs_are_those_of_the_run(mrb: Mrb, tmp_path: Path) -> None:
     assert "mini-faq-t2t: 63 pairs" in mrb(*arguments).stderr
 
 
+def test_its_lists_are_those_of_the_run(mrb: Mrb, tmp_path: Path) -> None:
+    (tmp_path / "my_adapter.py").write_text(TEXT_ONLY)
+    made = ("candidates", "make", "--first-stage", "bm25", "--candidate-set", "mine", "--depth", "9")
+    assert mrb(*made, "--task", "mini-faq-t2t").returncode == 0
+    chosen = ("run", "--model", "my_adapter", "--candidate-set", "mine", "--dry-run")
+    done = mrb(*chosen, "--task", "mini-faq-t2t", "--depth", "9")
+    assert done.returncode == 0 and "not published; the lists in candidates/mine" in done.stderr
+    refused = mrb(*chosen, "--task", "mini-faq-t2t")
+    assert refused.returncode == 2 and "the list is 9 deep, depth 25 was asked for" in refused.stderr
+    refused = mrb(*chosen, "--task", "mini-flag-t2i", "--rate", "5")
+    assert refused.returncode == 2 and "no candidate list at candidates/mine/mini-flag-t2i.parquet" in refused.stderr
+
+
 def test_the_whole_benchmark_is_told_from_the_registry(mrb: Mrb, tmp_path: Path) -> None:
     done = mrb(
         "run", "--model", "no_such_model", "--suite", "mrb", "--dry-run", "--rate", "5", env={"MRB_OFFLINE": "1"}

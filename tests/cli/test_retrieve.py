@@ -181,6 +181,32 @@ def test_a_dry_run_loads_nothing_and_writes_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_no_vectors_are_estimated_where_nothing_is_encoded(tmp_path: Path) -> None:
+    command = [
+        "candidates",
+        "make",
+        "--candidate-set",
+        "bm25+siglip",
+        "--dry-run",
+        "--gpu",
+        "h100",
+        "--task",
+        "msmarco",
+    ]
+    assert "vectors" not in run_mrb(tmp_path, *command).stdout
+    assert "at most 259 MB of disk" in run_mrb(tmp_path, *command, "--task", "nights").stdout  # 4 x 1,536 x 42,158
+
+
+@pytest.mark.parametrize("name", ["../lists", "/tmp/lists", "a/b", "..", "nul"])
+def test_a_candidate_set_whose_name_is_no_folder_is_refused(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "here"
+    folder.mkdir()
+    for command in (["candidates", "make", "--first-stage", "bm25"], ["run", "--model", "surface"]):
+        done = run_mrb(folder, *command, "--task", TASK, "--candidate-set", name)
+        assert done.returncode == 2 and done.stderr.startswith(f"mrb: --candidate-set {name}: ")
+    assert not list(folder.iterdir()) and list(tmp_path.iterdir()) == [folder]
+
+
 def test_without_a_rate_the_retriever_is_timed_on_embedded_data(tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text(ENCODER)
     command = ["candidates", "make", "--first-stage", "slow", "--task", "scifact", "--task", "nights", "--dry-run"]

@@ -8,7 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from mrb.candidates import judgement_packs
 from mrb.candidates.push_lists import find_lists
+from mrb.data.task import load_task
+from mrb.errors import AdapterError
+from mrb.retrieval import make_lists
+from mrb.retrieval.make_lists import ListMaker, ListOptions
 from tests.builders.command import Done, find_refusal
 from tests.builders.hub.server import TOKEN, Hub
 
@@ -124,3 +129,36 @@ def test_a_task_that_fails_is_named_at_the_end_and_made_by_the_same_command(
     done = mrb_on_hub(*SET, "--task", "nights", "--task", "scifact")
     assert done.returncode == 0, done.stderr
     assert "scifact.parquet  is there already" in done.stdout and "nights.judgements" in read_lists(tmp_path)
+
+
+def test_a_pack_of_an_earlier_list_does_not_stay_beside_one_that_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make(depth: int) -> str:
+        options = ListOptions(out=tmp_path, depth=depth, first_stage="bm25", candidate_set="own", pack=True)
+        (said,) = ListMaker([load_task("mini-faq-t2t")], options).make_all()
+        return said
+
+    make(3)
+    assert (tmp_path / "mini-faq-t2t.judgements").exists()
+    monkeypatch.setattr(judgement_packs, "MAX_POSITIONS", 3)
+    assert "no judgement pack" in make(4)
+    assert find_lists(tmp_path)[0].pack is None
+
+
+def test_a_first_stage_is_closed_when_a_later_one_cannot_be_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = []
+
+    def load(name: str, *_: object, **__: object) -> object:
+        if name == "bm25":
+            return name
+        raise AdapterError(f"{name}: not today")
+
+    monkeypatch.setattr(make_lists, "load_first_stage", load)
+    monkeypatch.setattr(make_lists, "close_retriever", closed.append)
+    tasks = [load_task("mini-faq-t2t"), load_task("mini-flag-t2i")]
+    with pytest.raises(AdapterError, match="not today"):
+        ListMaker(tasks, ListOptions(out=tmp_path, depth=9))
+    assert closed == ["bm25"]

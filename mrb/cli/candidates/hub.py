@@ -24,10 +24,11 @@ logger = logging.getLogger(__name__)
 def push(lists: Path, address: str, private: bool) -> None:
     """Put lists into a data set of the Hub, as <task>.parquet, all in one commit, those of a FOLDER with a card.
 
-    The card is written to FOLDER/README.md, unless a README.md of your own is there. Each list is first read whole and
-    found to be right for its task. The token is the one that the Hub's own tools use: `hf auth login`, or HF_TOKEN.
+    The card is FOLDER/README.md: written now, or your own, which is sent as it is. A card of your own on the Hub is not
+    replaced by a written one. Each list is first read whole and found to be right for its task. The token is the one
+    that the Hub's own tools use: `hf auth login`, or HF_TOKEN.
     """
-    from mrb.candidates.list_card import write_card, write_entries
+    from mrb.candidates.list_card import has_own_card, write_card, write_entries
     from mrb.candidates.push_lists import find_lists, push_lists
     from mrb.hub.address import parse_address
 
@@ -35,6 +36,9 @@ def push(lists: Path, address: str, private: bool) -> None:
     found = find_lists(lists)
     logger.info(f"{target}: {len(found)} lists, {sum(one.path.stat().st_size for one in found) / 1e6:,.2f} MB to send")
     card = write_card(lists, found, target) if lists.is_dir() else None
+    if card is not None and has_own_card(target, card):
+        logger.warning(f"{target}: the card there is not MRB's and stays; the one of these lists is {card}")
+        card = None
     pushed = push_lists(found, target, private=private, card=card)
     click.echo(_table(one.about for one in found))
     click.echo(f"pushed: {pushed}")

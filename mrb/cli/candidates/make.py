@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mrb.candidates.set_lists import LISTS_FOLDER
+from mrb.candidates.set_lists import name_set_folder
 from mrb.cli.executor import add_cluster_options, select_encoder
 from mrb.cli.options import (
     add_candidate_set_option,
@@ -114,7 +114,7 @@ def make(
 
     tasks = find_tasks(task_ids, suite_id)
     need_dry_run(dry, rate=rates, gpu=gpu_id, price=price)
-    folder = out or LISTS_FOLDER / (candidate_set or "")
+    folder = out or name_set_folder(candidate_set)
     chosen = ListOptions(
         out=folder,
         depth=depth,
@@ -164,14 +164,16 @@ def _estimate(
 
     if rates and gpu_id is not None:
         raise CandidatesError("give either --rate or --gpu")
-    rows, disk, screen = [], "", find_screen()
+    rows, encoded, disk, screen = [], tasks, "", find_screen()
     if rates:
         known = {kind: EncodingRate(rate.low, rate.low) for kind, rate in parse_rates(rates).items()}
         rows, told = estimate_lists(tasks, options.depth, known), ASSUMED
     elif gpu_id is not None:
         gpu = find_gpu(gpu_id)
         stages: dict[str, str] = {task.type: options.first_stage_of(task) for task in tasks}
-        rows = estimate_lists(tasks, options.depth, assume_encoding(stages, gpu))
+        encoding = assume_encoding(stages, gpu)
+        rows = estimate_lists(tasks, options.depth, encoding)
+        encoded = [task for task in tasks if task.type in encoding]
         disk = describe_list_disk(tasks, stages, options.depth)
         price = gpu.price if price is None else price
         told = (
@@ -185,7 +187,7 @@ def _estimate(
             rows += estimate_lists(own, options.depth, _probed(name, options.options_of(name), own))
         told = PROBED
     click.echo(format_estimate(rows, "items", "encoding", workers, price, screen))
-    vectors = describe_vectors(tasks, options.depth, options.keep_embeddings)
+    vectors = describe_vectors(encoded, options.depth, options.keep_embeddings) if encoded else ""
     for text in filter(None, (vectors, disk, told)):
         click.echo("\n".join(fold_text(text, screen)))
 
