@@ -134,12 +134,12 @@ def command(
     spec = select_tasks(suite_id, task_ids, types, depth, "raw" if raw_qrels else "cleaned", own)
     sets: tuple[str | None, ...] = expand_sets(candidate_sets, spec.suite, spec.tasks) or (None,)
     found: list[tuple[Path | None, dict[str, str]]] = []
-    for one in sets:
-        if dry and one is not None and candidates is None and locate_made_set(one, spec.tasks) is None:
-            list_published(one, spec.tasks)  # refuses a set that a task has no list in
+    for set_id in sets:
+        if dry and set_id is not None and candidates is None and locate_made_set(set_id, spec.tasks) is None:
+            list_published(set_id, spec.tasks)  # refuses a set that a task has no list in
             found.append((None, {}))  # an estimate fetches neither lists nor data
         else:
-            found.append(find_lists(candidates, first_stage, spec.tasks, spec.depth, one))
+            found.append(find_lists(candidates, first_stage, spec.tasks, spec.depth, set_id))
     spec = replace(
         spec,
         model=model,
@@ -152,14 +152,13 @@ def command(
         allow_failures=allow_failures,
         command=("mrb", *sys.argv[1:]),
     )
-    refuse_equal_folders(set_id for set_id in sets if set_id is not None)
+    refuse_equal_folders(one for one in sets if one is not None)
     specs = [
-        replace(spec, candidates=lists, pulled=pulled, candidate_set=one)
-        for one, (lists, pulled) in zip(sets, found, strict=True)
+        replace(spec, candidates=lists, pulled=pulled, candidate_set=set_id)
+        for set_id, (lists, pulled) in zip(sets, found, strict=True)
     ]
-    for one in (
-        () if dry else specs[1:]
-    ):  # the run checks its own; a set that does not fit is refused before the first is scored
+    # A run checks its own lists. Those of the other sets are checked before the first set is scored.
+    for one in () if dry else specs[1:]:
         check_all_candidates(one.tasks, one.candidates, one.depth)
     announce_model(model, spec.options)
     if dry:
