@@ -281,8 +281,8 @@ class LoadedRecipe:
 
     @cached_property
     def sha256(self) -> str:
-        """SHA-256 of all settings."""
-        return hash_json(self.recipe.model_dump(mode="json"))
+        """SHA-256 of all settings but `memory.workers`, which changes neither data nor weights."""
+        return hash_json(self.recipe.model_dump(mode="json", exclude={"memory": {"workers"}}))
 
     def find_origin(self, setting: str) -> Literal["paper", "ours", "changed"]:
         """Return who chose a setting: the paper, this package, or the user."""

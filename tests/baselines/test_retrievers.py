@@ -325,8 +325,8 @@ def test_out_of_memory_halves_the_budget_and_loses_nothing(tiny: Tiny, load: Loa
     forward = decoder.forward
 
     def small(self: Any, **inputs: Any) -> Any:
-        if inputs["inputs_embeds"].shape[0] > 2:
-            raise torch.OutOfMemoryError("a device of two rows")
+        if inputs["inputs_embeds"].shape[1] > 1000:
+            raise torch.OutOfMemoryError("a device of 1000 tokens")
         return forward(self, **inputs)
 
     monkeypatch.setattr(decoder, "forward", small)
