@@ -129,7 +129,7 @@ def test_unknown_names_are_told_in_one_line(mrb: Mrb) -> None:
 
 
 def test_a_task_without_candidates_is_refused_with_the_way_to_get_them(mrb: Mrb) -> None:
-    _refused(mrb("run", "--model", "surface", "--task", "arguana"), "arguana", "mrb candidates make", "--candidates")
+    _refused(mrb("run", "--model", "surface", "--task", "arguana"), "arguana", "mrb candidates make", "--candidate-set")
 
 
 def test_candidates_of_another_task_or_with_unknown_ids_are_refused(mrb: Mrb, tmp_path: Path) -> None:
