@@ -43,18 +43,19 @@ def cross_encoder(folder: Path, model: Any, size: int, device: torch.device) -> 
     from sentence_transformers.cross_encoder.modules import LogitScore, Transformer
 
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    with (
-        patch.object(transformers.AutoModelForCausalLM, "from_pretrained", lambda *given, **options: model),
-        # The model's own processor has one for videos too, which needs torchvision.
-        patch.object(transformers.AutoProcessor, "from_pretrained", lambda *given, **options: tokenizer),
-    ):
-        first = Transformer(str(folder), transformer_task="text-generation")
+    # Set before the module is made, which asks then whether there is a template.
     tokenizer.chat_template = (
         f"<|im_start|>system\n{JUDGE}<|im_end|>\n<|im_start|>user\n<Instruct>: {INSTRUCTION}<Query>:"
         '{{ messages | selectattr("role", "eq", "query") | map(attribute="content") | first }}\n<Document>:'
         '{{ messages | selectattr("role", "eq", "document") | map(attribute="content") | first }}'
         '<|im_end|>\n<|im_start|>assistant{{ "\\n" }}'
     )
+    with (
+        patch.object(transformers.AutoModelForCausalLM, "from_pretrained", lambda *given, **options: model),
+        # The model's own processor has one for videos too, which needs torchvision.
+        patch.object(transformers.AutoProcessor, "from_pretrained", lambda *given, **options: tokenizer),
+    ):
+        first = Transformer(str(folder), transformer_task="text-generation")
     score = LogitScore(*(tokenizer.convert_tokens_to_ids(word) for word in ("yes", "no")))
     ranker = CrossEncoder(modules=[first, score], device=str(device))
 

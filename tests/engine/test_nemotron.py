@@ -181,4 +181,4 @@ def test_causal_attention_is_refused(tiny: Tiny, open_one: Callable[..., Any], m
     """As an older transformers would attend: the flag of the configuration has no effect there."""
     monkeypatch.setattr(backbone, "_make_bidirectional", lambda decoder: setattr(decoder.config, "is_causal", True))
     with pytest.raises(AdapterError, match="attends causally in Ministral3Model, which is bidirectional"):
-        open_one("nemotron-3.5-rerank-8b", tiny("nemotron_rerank"))
+        open_one("nemotron-3.5-rerank-8b", tiny("nemotron_rerank"), attention="eager")
