@@ -58,7 +58,7 @@ def test_the_plot_has_the_numbers_of_the_table_of_types(site: Site) -> None:
         assert mark.x == pytest.approx(LEFT + own.mean * (RIGHT - LEFT), abs=0.1)
         assert mark.low is not None and mark.x is not None and mark.high is not None
         assert mark.low <= mark.x <= mark.high
-        words = f"{mark.type}: first stage {100 * first.mean:.2f}, this run {100 * own.mean:.2f}, from "
+        words = f"{mark.type}: first stage {100 * first.mean:.2f}, this model {100 * own.mean:.2f}, from "
         assert words in text
         assert f'<td class="number">{100 * own.mean:.2f}</td>' in text
 
@@ -69,7 +69,7 @@ def test_a_type_without_a_number_is_said_to_have_none(site: Site) -> None:
     assert plot is not None
     assert [mark.type for mark in plot.marks if mark.x is not None] == ["t2t"]
     text = _text(site, "partial")
-    assert text.count("this run has no number") == 8
+    assert text.count("this model has no number") == 8
     assert "Largest and smallest gains" not in text, "one task has no best and worst"
 
 
