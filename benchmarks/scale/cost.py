@@ -60,12 +60,12 @@ def by_arithmetic(model: Arithmetic, teraflops: float, depth: int) -> Costs:
 
 def _counted(model: Arithmetic, tokens: Tokens, kind: str, speed: float, depth: int) -> Cost:
     query, document = kind.split("2")
-    prefix = tokens.template + tokens.side(query, tokens.query_text)
-    suffix, visual = tokens.side(document, tokens.document_text), tokens.visual(document)
+    prefix = tokens.template + tokens.count_side(query, tokens.query_text)
+    suffix, visual = tokens.count_side(document, tokens.document_text), tokens.count_visual(document)
     shared = prefix * (depth - 1) >= LEAST_SAVED * depth * (prefix + suffix)
     tower = 2e9 * model.vision * model.patches_per_token
     # A query's own picture goes through the tower once, whoever scores it: a part of each of its pairs.
-    once = tower * tokens.visual(query) / depth
+    once = tower * tokens.count_visual(query) / depth
     read = prefix / depth + suffix if shared else prefix + suffix
     return Cost(
         pair=(2e9 * model.decoder * read + once) / speed,

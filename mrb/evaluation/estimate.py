@@ -255,7 +255,7 @@ def assume_scoring(parameters: float, gpu: Gpu) -> Rates:
         gpu: The GPU.
     """
     known = load_gpus()
-    rates = {kind: known.sustain(gpu) / (2e-3 * parameters * known.tokens.pair(kind)) for kind in TYPES}
+    rates = {kind: known.sustain(gpu) / (2e-3 * parameters * known.tokens.count_pair(kind)) for kind in TYPES}
     return {kind: Range(rate, rate) for kind, rate in rates.items()}
 
 

@@ -41,18 +41,18 @@ class Tokens(Model):
     image: int = Field(gt=0)
     page: int = Field(gt=0)
 
-    def side(self, kind: str, text: int) -> int:
+    def count_side(self, kind: str, text: int) -> int:
         """Return the tokens of a side of a task type (`t`, `i`, `vd`, `it`), whose text has `text` of them."""
-        return self.visual(kind) + (text if "t" in kind else 0)
+        return self.count_visual(kind) + (text if "t" in kind else 0)
 
-    def visual(self, kind: str) -> int:
+    def count_visual(self, kind: str) -> int:
         """Return the tokens of the side's image, 0 without one."""
         return self.page if kind == "vd" else self.image if "i" in kind else 0
 
-    def pair(self, task_type: str) -> int:
+    def count_pair(self, task_type: str) -> int:
         """Return the tokens of a query with one document."""
         query, document = task_type.split("2")
-        return self.template + self.side(query, self.query_text) + self.side(document, self.document_text)
+        return self.template + self.count_side(query, self.query_text) + self.count_side(document, self.document_text)
 
 
 class Gpus(Model):
