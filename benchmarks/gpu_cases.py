@@ -10,6 +10,7 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,11 +118,7 @@ def _measure_rate(way: Way, case: Case, setting: Setting) -> float:
 
 def measure_reranker(shape: Shape, setting: Setting) -> Iterator[Figures]:
     """Yield a reranker's figures: what was made, equality for each case, then rates for each case."""
-    silence_transformers()
-    torch.backends.cudnn.allow_tf32 = False
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        model, figures = _make(shape, folder, setting)
+    with _make(shape, setting) as (folder, model, figures):
         yield figures
         peak = measure_matmul(setting.device, torch.bfloat16, setting.tiny)
         yield {"case": "matmul", "tflops": peak / 1e12}
@@ -140,17 +137,23 @@ def measure_reranker(shape: Shape, setting: Setting) -> Iterator[Figures]:
             yield _measure_others("vllm", lambda: [vllm(folder, plain)], chosen[0], setting, rates[chosen[0].name])
 
 
-def _make(shape: Shape, folder: Path, setting: Setting) -> tuple[Any, Figures]:
-    save_small_files(shape, folder, tiny=setting.tiny)
-    started = time.perf_counter()
-    model = make_model(shape, folder, setting.device, torch.bfloat16)
-    _synchronise(setting.device)
-    figures: Figures = {
-        "case": "model",
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "seconds": time.perf_counter() - started,
-    }
-    return model, figures
+@contextmanager
+def _make(shape: Shape, setting: Setting) -> Iterator[tuple[Path, Any, Figures]]:
+    """Give a folder of small files, the model made from it, and how long that took."""
+    silence_transformers()
+    torch.backends.cudnn.allow_tf32 = False
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        save_small_files(shape, folder, tiny=setting.tiny)
+        started = time.perf_counter()
+        model = make_model(shape, folder, setting.device, torch.bfloat16)
+        _synchronise(setting.device)
+        figures: Figures = {
+            "case": "model",
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "seconds": time.perf_counter() - started,
+        }
+        yield folder, model, figures
 
 
 def _wire(shape: Shape, folder: Path, model: Any) -> Any:
@@ -264,11 +267,7 @@ def _read_memory(device: torch.device) -> float:
 
 def measure_embedding(shape: Shape, setting: Setting) -> Iterator[Figures]:
     """Yield an embedding model's figures: what was made, and for passages and pages equality and rates."""
-    silence_transformers()
-    torch.backends.cudnn.allow_tf32 = False
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        model, figures = _make(shape, folder, setting)
+    with _make(shape, setting) as (folder, model, figures):
         yield figures
         exact = copy.deepcopy(model).float()
         made = {case.name: case.requests for case in setting.make_cases()}
@@ -337,10 +336,7 @@ def measure_training(shape: Shape, setting: Setting) -> Iterator[Figures]:
     from mrb.training.recipe import load_recipe
     from mrb.training.run import train
 
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name) / "base"
-        folder.mkdir()
-        model, _ = _make(shape, folder, setting)
+    with _make(shape, setting) as (folder, model, _), tempfile.TemporaryDirectory() as out:
         model.save_pretrained(folder)
         del model
         changes = [
@@ -353,8 +349,8 @@ def measure_training(shape: Shape, setting: Setting) -> Iterator[Figures]:
             *(["sampling.negatives=2", "model.max_pixels=6272"] if setting.tiny else []),
             "output.save_every=0",
         ]
-        train(load_recipe("gmr-3b-sft", changes), Path(name) / "out", fresh=True, command=["benchmarks/gpu.py"])
-        with (Path(name) / "out" / "log.csv").open() as file:
+        train(load_recipe("gmr-3b-sft", changes), Path(out) / "run", fresh=True, command=["benchmarks/gpu.py"])
+        with (Path(out) / "run" / "log.csv").open() as file:
             rows = list(csv.DictReader(file))
         steps = [float(b["seconds"]) - float(a["seconds"]) for a, b in itertools.pairwise(rows)]
         yield {
