@@ -351,6 +351,9 @@ def test_mrb_train_data_says_what_is_wrong(tmp_path: Path) -> None:
             run("train", "data", *arguments, "--out", str(tmp_path / "g"))
 
 
+TORCH = pytest.mark.torch
+
+
 def _row(**changes: Any) -> dict[str, Any]:
     row = {"source": "own", "query": {"text": "own query"}, "positives": [{"text": "own positive"}]}
     return {**row, "negatives": [{"text": "own negative"}], **changes}
@@ -365,24 +368,16 @@ def _row(**changes: Any) -> dict[str, Any]:
         pytest.param(
             {"positives": [{"text": "x", "image": "1x5000.png"}]},
             r"row 2, image 1x5000.png: .*1 x 5000 pixels is too thin",
-            marks=pytest.mark.torch,
+            marks=TORCH,
         ),
         pytest.param(
-            {"query": {"image": "5000x8.png"}},
-            r"row 2, image 5000x8.png: .*5000 x 8 pixels is too thin",
-            marks=pytest.mark.torch,
+            {"query": {"image": "5000x8.png"}}, r"row 2, image 5000x8.png: .*5000 x 8 pixels is too thin", marks=TORCH
         ),
+        pytest.param({"negatives": [{"image": "half.png"}]}, "row 2, image half.png: damaged image", marks=TORCH),
         pytest.param(
-            {"negatives": [{"image": "half.png"}]}, "row 2, image half.png: damaged image", marks=pytest.mark.torch
+            {"negatives": [{"image": "none.png"}]}, "row 2.*none.png: cannot be read: No such file", marks=TORCH
         ),
-        pytest.param(
-            {"negatives": [{"image": "none.png"}]},
-            "row 2.*none.png: cannot be read: No such file",
-            marks=pytest.mark.torch,
-        ),
-        pytest.param(
-            {"negatives": [{"image": "empty.png"}]}, "row 2, image empty.png: not an image", marks=pytest.mark.torch
-        ),
+        pytest.param({"negatives": [{"image": "empty.png"}]}, "row 2, image empty.png: not an image", marks=TORCH),
     ],
 )
 def test_a_group_that_cannot_be_trained_on_is_refused_with_file_and_row(
