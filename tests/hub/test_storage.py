@@ -228,7 +228,10 @@ def test_what_a_killed_process_leaves_is_not_taken_for_data(hub: Hub, mrb: Mrb, 
     assert "no candidate list in the cache" in mrb("candidates", "pull", f"{LISTS[2]}@{COMMIT}", env=offline).stderr
     assert [mrb(*command).stdout for command in (LISTS, DATA)] == whole
     pushed = mrb("candidates", "push", str(lists), "hf://datasets/org/lists", env={"HF_TOKEN": TOKEN})
-    assert pushed.returncode == 0 and hub.branches["org/lists", "main"] == COMMIT, pushed.stderr
+    assert pushed.returncode == 0, pushed.stderr
+    # Of all that lies there, only the card that push writes is new on the Hub.
+    before, after = (hub.repositories["org/lists", commit] for commit in (COMMIT, hub.branches["org/lists", "main"]))
+    assert after == {**before, "README.md": after["README.md"]}
 
 
 def _digests(hub: Hub) -> list[str]:
