@@ -79,6 +79,10 @@ class LogCallback(TrainerCallback):
         self._started = time.monotonic()
         self._headed = False
 
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Log and save as often as is asked for now: a resumed run has restored how often it was asked for before."""
+        state.compute_steps(args, state.max_steps)
+
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
         """Append a line to the table and to the file."""
         if not state.is_world_process_zero or logs is None or "loss" not in logs:

@@ -19,8 +19,9 @@ from mrb.training.data.prepare import Contamination, Prepared, SourceRecord
 from mrb.training.recipe import LoadedRecipe, Recipe
 
 RECORD_FILE = "training.json"
-_MAY_CHANGE: Any = {"output": True, "evaluation": True, "title": True, "paper": True, "memory": {"workers"}}
-"""What affects neither data nor weights: a run may be resumed with other values."""
+_MEMORY = {"queries", "chunk_tokens", "gradient_checkpointing", "image_cache_mb", "workers"}
+_MAY_CHANGE: Any = {"output": True, "evaluation": True, "title": True, "paper": True, "memory": _MEMORY}
+"""What affects neither data nor gradients (except by rounding): a run may be resumed with other values."""
 
 
 class DevRecord(Model):

@@ -150,6 +150,27 @@ def test_a_killed_run_goes_on_with_the_same_curve(small: Any, tmp_path: Path, me
         assert (out / "model" / name).read_bytes() == (tmp_path / "whole" / "model" / name).read_bytes()
 
 
+def test_a_run_goes_on_with_less_memory_and_other_output(small: Any, tmp_path: Path) -> None:
+    changes = ["tuning.vision=trained", "schedule.steps=5", "loss.name=contrastive", "model.layout=gmr-cl"]
+    go(small(*changes), tmp_path / "whole")
+    out = tmp_path / "killed"
+    killed_at(small(*changes, "output.save_every=2"), out, 4)
+    less = [
+        "memory.queries=1",
+        "memory.chunk_tokens=700",
+        "memory.image_cache_mb=0",
+        "memory.gradient_checkpointing=true",
+    ]
+    said = go(small(*changes, *less, "output.save_every=1", "output.keep=9"), out)
+    assert f"continuing after {out / 'checkpoint-2'}" in said
+    assert len(list(out.glob("checkpoint-*"))) == 4, "2 from before, then one at each step"
+    whole, found = ([list(map(float, row)) for row in curve(folder)] for folder in (tmp_path / "whole", out))
+    for one, other in zip(whole, found, strict=True):
+        assert other == pytest.approx(one, rel=2e-4)
+    with pytest.raises(TrainingError, match="holds another run"):
+        go(small(*changes, "memory.precision=bf16"), out)
+
+
 def test_another_run_in_the_folder_is_refused_unless_fresh(small: Any, tmp_path: Path) -> None:
     out = tmp_path / "out"
     go(small("schedule.steps=1"), out)
