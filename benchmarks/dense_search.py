@@ -120,6 +120,8 @@ def main() -> None:
         print(f"{options.documents:>9,} documents streamed: peak memory {peak:.2f} GiB", flush=True)
         return
 
+    # First, for a new process counts the memory of the one that starts it as its own peak.
+    measure_memory(options)
     documents = np.concatenate(list(make_documents(options.documents, options.width)))
     few = documents[: len(documents) // 10]
     ways: dict[str, tuple[int, Callable[[], object]]] = {}
@@ -174,7 +176,6 @@ def main() -> None:
         wanted = search_by_force(queries, row, documents, options.depth)
         tied = options.depth - len(set(wanted[2]))
         print(f"query {row}: equal to exact sums: {first[1][row] == wanted}, {tied} of {options.depth} tie", flush=True)
-    measure_memory(options)
 
 
 if __name__ == "__main__":

@@ -20,8 +20,8 @@ from mrb.retrieval.encoding import EmbeddingWriter
 from mrb.retrieval.exact_search import ExactSearch
 from mrb.retrieval.failures import Failures, add_empty_lists
 from mrb.retrieval.retriever import Float32
-from mrb.retrieval.search_backends import BackendName
-from mrb.retrieval.shards import Shards, make_shards
+from mrb.retrieval.search_backends import SearchOptions
+from mrb.retrieval.shards import Shards, check_disk, make_shards
 
 
 class Dense:
@@ -40,7 +40,7 @@ class Dense:
         writer.folder = folder or find_first_stage_cache()
         self.used: list[Path] = []
         self.fresh = False
-        self.backend: BackendName = "auto"
+        self.options = SearchOptions()
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -66,11 +66,14 @@ class Dense:
         for shards in tables if self.fresh else ():
             shutil.rmtree(shards.folder, ignore_errors=True)
         found: ExactSearch | None = None
-        missing, ready = len(tables[0]), deque[int]()
+        missing, ready, checked = len(tables[0]), deque[int](), False
         searches: deque[Future[None]] = deque()
         thread = ThreadPoolExecutor(1, "search")
         try:
             for shards, number in self.writer.write_shards(tables):
+                if not checked:  # the first one tells how wide they are
+                    check_disk(tables, shards.read(number).shape[1], self.options.max_disk)
+                    checked = True
                 if shards is tables[0]:
                     missing -= 1
                 else:
@@ -111,7 +114,8 @@ class Dense:
         kept = [rows for _, rows in parts if len(rows)]  # the width of a shard without a valid vector is unknown
         queries = np.concatenate(kept) if kept else np.empty((0, 0), np.float32)
         query_ids = [query_id for ids, _ in parts for query_id in ids]
-        return ExactSearch(shards.data.task.id, query_ids, queries, depth, self.backend)
+        chosen = self.options
+        return ExactSearch(shards.data.task.id, query_ids, queries, depth, chosen.backend, chosen.max_memory)
 
     def _search_shard(self, found: ExactSearch, shards: Shards, number: int) -> None:
         doc_ids, rows = self._read(shards, number)

@@ -31,6 +31,10 @@ from mrb.retrieval.search_backends import FLOAT32_UNIT, Backend, BackendName, Hi
 
 BLOCK_BYTES = 2**30
 """Documents are gathered to blocks of this size in float32."""
+MIN_BLOCK_BYTES = 2**24
+"""The smallest block for which a limit of memory is accepted: below, little is multiplied at a time."""
+SCAN_BYTES = 2**27
+"""What a scan holds beside vectors and lists: the products with a tile, and the pairs that may be in a list."""
 STATED_WIDTH = 1536
 """The width, that of GME-2B, for which sizes are stated: an encoder's own is known only when it has encoded."""
 THREADS = min(8, count_cores())
@@ -72,7 +76,7 @@ def search_exact(
         CandidatesError: A vector or score is not finite.
     """
     search = ExactSearch(task_id, query_ids, queries, depth, backend)
-    rows = _count_block_rows(documents.shape[1])
+    rows = _count_block_rows(documents.shape[1], BLOCK_BYTES)
     for first in range(0, len(documents), rows):
         search.search_block(doc_ids[first : first + rows], documents[first : first + rows])
     return search.results()
@@ -82,13 +86,23 @@ class ExactSearch:
     """An incremental `search_exact` for documents that arrive in blocks and never fit in memory together.
 
     The result does not depend on the block boundaries or on the order of the documents. It holds the queries, a block
-    of `BLOCK_BYTES` and n_queries x `depth` results in memory.
+    of `BLOCK_BYTES` and n_queries x `depth` results in memory; a smaller block if `max_memory` bytes bound all three.
+
+    Raises:
+        CandidatesError: A vector is not finite, or `max_memory` leaves no room for a block.
     """
 
     def __init__(
-        self, task_id: str, query_ids: Sequence[str], queries: Vectors, depth: int, backend: BackendName = "auto"
+        self,
+        task_id: str,
+        query_ids: Sequence[str],
+        queries: Vectors,
+        depth: int,
+        backend: BackendName = "auto",
+        max_memory: int | None = None,
     ) -> None:
         self._task_id = task_id
+        self._block_bytes = _size_block(task_id, len(query_ids), queries.shape[1], depth, max_memory)
         self.query_ids = query_ids
         self._queries = _to_float(queries)
         self.width = queries.shape[1]
@@ -104,7 +118,9 @@ class ExactSearch:
     def add(self, doc_ids: Sequence[str], documents: Vectors) -> None:
         """Gather documents of shape (n_documents, width), and search them as soon as they fill a block."""
         if self._block is None:
-            self._block = np.empty((_count_block_rows(documents.shape[1]), documents.shape[1]), documents.dtype)
+            self._block = np.empty(
+                (_count_block_rows(documents.shape[1], self._block_bytes), documents.shape[1]), documents.dtype
+            )
         start = 0
         while start < len(documents):
             room = slice(start, start + len(self._block) - len(self._waiting))
@@ -164,18 +180,23 @@ class ExactSearch:
                 list(threads.map(merge, shares))  # raises what a thread raised
 
 
-def describe_vectors(tasks: Sequence[Task], depth: int, keep: bool) -> str:
+def describe_vectors(tasks: Sequence[Task], depth: int, keep: bool, max_memory: int | None = None) -> str:
     """Return what an encoder's vectors of these tasks take on disk and in memory, in one sentence for `--dry-run`.
 
     Args:
         tasks: Their sizes are the registry's.
         depth: Documents per query. An entry of a list is counted as 12 bytes.
         keep: Whether the vectors of all tasks stay on disk; else those of one task at a time.
+        max_memory: The limit of a search, in bytes.
+
+    Raises:
+        CandidatesError: The limit is too small for a task.
     """
     disk = [4 * STATED_WIDTH * (task.size.queries + task.size.documents) for task in tasks]
+    blocks = [_size_block(task.id, task.size.queries, STATED_WIDTH, depth, max_memory) for task in tasks]
     memory = max(
-        (4 * STATED_WIDTH + 12 * depth) * task.size.queries + min(BLOCK_BYTES, 4 * STATED_WIDTH * task.size.documents)
-        for task in tasks
+        _count_held_bytes(task.size.queries, STATED_WIDTH, depth) + min(block, 4 * STATED_WIDTH * task.size.documents)
+        for task, block in zip(tasks, blocks, strict=True)
     )
     stored = f"{format_size(sum(disk) / 1e9)} of disk" if keep else f"at most {format_size(max(disk) / 1e9)} of disk"
     return (
@@ -184,8 +205,27 @@ def describe_vectors(tasks: Sequence[Task], depth: int, keep: bool) -> str:
     )
 
 
-def _count_block_rows(width: int) -> int:
-    return max(1, BLOCK_BYTES // (4 * max(1, width)))
+def _count_held_bytes(queries: int, width: int, depth: int) -> int:
+    """Return what a search holds beside its block of documents: the queries, its lists, and products with a tile."""
+    return (4 * width + 12 * depth) * queries + SCAN_BYTES
+
+
+def _size_block(task_id: str, queries: int, width: int, depth: int, max_memory: int | None) -> int:
+    """Return the size of a block of documents in bytes, within `max_memory` bytes of the whole search."""
+    if max_memory is None:
+        return BLOCK_BYTES
+    held = _count_held_bytes(queries, width, depth)
+    if max_memory < held + MIN_BLOCK_BYTES:
+        raise CandidatesError(
+            f"task {task_id}: {queries:,} queries at a width of {width:,} and a depth of {depth:,} need "
+            f"{format_size((held + MIN_BLOCK_BYTES) / 1e9)} of memory to be searched, and --max-memory allows "
+            f"{format_size(max_memory / 1e9)}; give more, or a smaller --depth"
+        )
+    return min(BLOCK_BYTES, max_memory - held)
+
+
+def _count_block_rows(width: int, block_bytes: int) -> int:
+    return max(1, block_bytes // (4 * max(1, width)))
 
 
 def _to_float(vectors: Vectors) -> Vectors:

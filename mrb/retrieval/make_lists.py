@@ -22,7 +22,7 @@ from mrb.retrieval.failures import Failures
 from mrb.retrieval.first_stage import StartEncoder, close_retriever, collect_dense, load_first_stage, make_candidates
 from mrb.retrieval.kept_lists import load_kept_list, make_manifest
 from mrb.retrieval.retriever import Retriever
-from mrb.retrieval.search_backends import BackendName, check_backend
+from mrb.retrieval.search_backends import SearchOptions, check_backend
 
 logger = logging.getLogger(__name__)
 
@@ -33,8 +33,8 @@ class ListOptions:
 
     `first_stage` and `candidate_set` default to those of the named candidate set, then of the task's published list.
     `options` are those of the named first stage, or `NAME.KEY` of those of the set. `work` is the folder of vectors,
-    `search` is what searches them, `start` starts workers that encode, and `allow_failures` is the number of items of a
-    task that may fail to encode. `pack` writes the judgement pack of each list.
+    `search` says how they are searched, `start` starts workers that encode, and `allow_failures` is the number of items
+    of a task that may fail to encode. `pack` writes the judgement pack of each list.
     """
 
     out: Path
@@ -43,7 +43,7 @@ class ListOptions:
     options: Mapping[str, str] = field(default_factory=dict)
     candidate_set: str | None = None
     work: Path | None = None
-    search: BackendName = "auto"
+    search: SearchOptions = field(default_factory=SearchOptions)
     start: StartEncoder | None = None
     allow_failures: int = 0
     fresh: bool = False
@@ -86,7 +86,7 @@ class ListMaker:
     """
 
     def __init__(self, tasks: Sequence[Task], options: ListOptions) -> None:
-        check_backend(options.search)
+        check_backend(options.search.backend)
         self.options = options
         self.tasks = tasks
         self._failures = Failures(options.allow_failures)
@@ -171,7 +171,7 @@ class ListMaker:
         path = options.out / f"{task.id}.parquet"
         made = make_provenance(task, name, options.depth, options.candidate_set_of(task))
         for dense in collect_dense(retriever):
-            dense.fresh, dense.backend = options.fresh, options.search
+            dense.fresh, dense.options = options.fresh, options.search
         lines = []
         data: TaskData | None = None
         # Encoding a suite takes days, so a killed command does not start again at its first task.

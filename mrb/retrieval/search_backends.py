@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -20,6 +21,21 @@ BackendName = Literal["auto", "numpy", "torch", "faiss"]
 Rows = npt.NDArray[np.intp]
 Hits = tuple[Rows, Rows, Float32]
 """Query rows (ascending), document rows and float32 products of some pairs."""
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """How embeddings are stored and searched. No option changes a list.
+
+    `backend` multiplies. `max_memory` bounds what a search holds beside the data and the encoder, and `max_disk` an
+    encoder's vectors of one task on disk, both in bytes; by default a search takes a block of
+    `exact_search.BLOCK_BYTES`, and vectors what the disk has free.
+    """
+
+    backend: BackendName = "auto"
+    max_memory: int | None = None
+    max_disk: int | None = None
+
 
 FLOAT32_UNIT = 2.0**-24
 REDUCED_UNIT, REDUCED_SUM_UNIT = 2.0**-8, 2.0**-21

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -11,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from mrb._util.files import write_array, write_json
+from mrb._util.format import format_size
 from mrb._util.hashing import hash_json
 from mrb._util.progress import Progress, start_progress
 from mrb.data.task_data import ItemTable, TaskData
@@ -94,6 +96,22 @@ def make_shards(data: TaskData, root: Path, rows: int, identity: Mapping[str, An
 
     # A query's vector depends on the instruction. The list hash covers it, so it is part of the kind's name.
     return make("queries", f"queries-{data.task.list_hash[:16]}"), make("documents", "documents")
+
+
+def check_disk(tables: Sequence[Shards], width: int, max_disk: int | None = None) -> None:
+    """Raise MRBError if the vectors of `tables` exceed `max_disk` bytes, or those not yet written the free disk."""
+    wanted = 4 * width * sum(len(shards.ids) for shards in tables)
+    where = f"task {tables[0].data.task.id}: its embeddings take {format_size(wanted / 1e9)}"
+    if max_disk is not None and wanted > max_disk:
+        raise MRBError(f"{where}, and --max-disk allows {format_size(max_disk / 1e9)}; give more")
+    folder = tables[0].root
+    stored = sum(shards.path(number).stat().st_size for shards, number in list_shards(tables)[0])
+    free = shutil.disk_usage(folder).free
+    if wanted - stored > free:
+        raise MRBError(
+            f"{where}, {format_size(stored / 1e9)} are written and {folder} has {format_size(free / 1e9)} left; "
+            "free some, or give --work a folder on another disk"
+        )
 
 
 def list_shards(tables: Sequence[Shards]) -> tuple[list[tuple[Shards, int]], list[tuple[Shards, int]]]:

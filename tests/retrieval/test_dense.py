@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from mrb.retrieval.encoding import CHECKED, LocalEncoder
 from mrb.retrieval.exact_search import ExactSearch
 from mrb.retrieval.kept_lists import load_kept_list, make_manifest
 from mrb.retrieval.probe import probe_rate
+from mrb.retrieval.search_backends import SearchOptions
 from tests.builders.logs import logged
 from tests.builders.toy import toy_data
 
@@ -115,6 +117,24 @@ def test_shards_are_searched_while_others_are_encoded(
 
     monkeypatch.setattr(ExactSearch, "add", noted)
     assert len(list(wrapped(Waits(), tmp_path).search(data, 10))) == 25
+
+
+def test_a_task_whose_vectors_exceed_the_disk_is_refused(
+    data: TaskData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needed = 4 * WIDTH * (90 + 25)
+    bounded = wrapped(encoder := Letters(), tmp_path)
+    bounded.options = SearchOptions(max_disk=needed - 1)
+    with pytest.raises(MRBError, match=r"task toy: its embeddings take .* and --max-disk allows"):
+        list(bounded.search(data, 10))
+    assert not encoder.documents  # the queries come first
+    # 20 of 25 queries are written, and a file has a head of 128 bytes.
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=needed - 4 * WIDTH * 20 - 129))
+    with pytest.raises(MRBError, match=r"task toy: its embeddings take .* are written and .* left; free some, or"):
+        list(wrapped(encoder, tmp_path).search(data, 10))
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=needed))
+    bounded.options = SearchOptions(max_disk=needed)
+    assert len(list(bounded.search(data, 10))) == 25
 
 
 def test_a_stopped_search_encodes_only_what_is_missing(data: TaskData, tmp_path: Path) -> None:

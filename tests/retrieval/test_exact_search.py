@@ -103,6 +103,20 @@ def test_products_of_reduced_precision_change_no_list(precision: str) -> None:
     assert [(query, ids, scores.tolist()) for query, ids, scores in found] == wanted
 
 
+def test_a_limit_of_memory_makes_blocks_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exact_search, "MIN_BLOCK_BYTES", 4 * 48 * 20)
+    queries, documents = unit(draw(1, 12, 48)), unit(draw(2, 500, 48))
+    asked, names = [f"q{n}" for n in range(12)], [f"d{n}" for n in range(500)]
+    held = exact_search._count_held_bytes(12, 48, 10)
+    found = ExactSearch("t", asked, queries, 10, max_memory=held + 4 * 48 * 50)
+    blocks = []
+    monkeypatch.setattr(found, "search_block", lambda ids, rows: blocks.append(len(ids)))
+    found.add(names, documents)
+    assert blocks == [50] * 10
+    with pytest.raises(CandidatesError, match=r"task t: 12 queries at a width of 48 .* --max-memory allows 134 MB"):
+        ExactSearch("t", asked, queries, 10, max_memory=held)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_vector_that_is_not_finite_is_named(value: float) -> None:
     good, bad = draw(1, 3, 4), replaced(draw(1, 3, 4), slice(1, 2), value)

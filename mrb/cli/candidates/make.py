@@ -66,6 +66,18 @@ PROBED = (
     help="What searches embeddings; the lists are the same. auto: torch where it runs the encoder, else numpy.",
 )
 @click.option(
+    "--max-memory",
+    type=click.FloatRange(0, min_open=True),
+    metavar="GB",
+    help="Memory of a search of embeddings, beside the data and the encoder. Default: queries, lists and 1.1 GB.",
+)
+@click.option(
+    "--max-disk",
+    type=click.FloatRange(0, min_open=True),
+    metavar="GB",
+    help="Refuse a task whose embeddings take more disk. Default: what is free.",
+)
+@click.option(
     "--workers",
     type=click.IntRange(1, 1024),
     help="Processes that encode, with one encoder each. Default: 1; with ray, as many as fit.",
@@ -92,6 +104,8 @@ def make(
     trec: bool,
     work: Path | None,
     search: BackendName,
+    max_memory: float | None,
+    max_disk: float | None,
     workers: int | None,
     executor: str,
     gpus_per_worker: float | None,
@@ -111,6 +125,7 @@ def make(
     written. A task that fails does not stop the others: the last line names the tasks without a list.
     """
     from mrb.retrieval.make_lists import ListMaker, ListOptions
+    from mrb.retrieval.search_backends import SearchOptions
 
     tasks = find_tasks(task_ids, suite_id)
     need_dry_run(dry, rate=rates, gpu=gpu_id, price=price)
@@ -122,7 +137,7 @@ def make(
         options=parse_key_values(options),
         candidate_set=candidate_set,
         work=work,
-        search=search,
+        search=SearchOptions(search, _count_bytes(max_memory), _count_bytes(max_disk)),
         start=select_encoder(executor, ClusterOptions(workers, gpus_per_worker, address)),
         allow_failures=allow_failures,
         fresh=fresh,
@@ -139,6 +154,10 @@ def make(
             click.echo(text)
     if candidate_set is not None and len(tasks) > 1:
         click.echo(f"{len(tasks)} lists of candidate set {candidate_set}: {folder}")
+
+
+def _count_bytes(gigabytes: float | None) -> int | None:
+    return None if gigabytes is None else round(gigabytes * 1e9)
 
 
 def _estimate(
@@ -187,7 +206,9 @@ def _estimate(
             rows += estimate_lists(own, options.depth, _probed(name, options.options_of(name), own))
         told = PROBED
     click.echo(format_estimate(rows, "items", "encoding", workers, price, screen))
-    vectors = describe_vectors(encoded, options.depth, options.keep_embeddings) if encoded else ""
+    vectors = ""
+    if encoded:
+        vectors = describe_vectors(encoded, options.depth, options.keep_embeddings, options.search.max_memory)
     for text in filter(None, (vectors, disk, told)):
         click.echo("\n".join(fold_text(text, screen)))
 
