@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mrb._util.files import write_bytes
+from mrb._util.format import format_tasks
 from mrb.candidates.candidate_sets import PublishedList, lookup_candidate_set
 from mrb.candidates.judgement_packs import read_pack
 from mrb.candidates.push_lists import LocalList, check_write_access
@@ -63,7 +64,7 @@ def format_card(lists: Sequence[LocalList], target: HubFolder) -> str:
             "",
             f"# Candidate lists: {sets}",
             "",
-            f"What first stages found for the queries of {len(lists)} tasks of MRB, a benchmark of rerankers.",
+            f"What first stages found for the queries of {format_tasks(len(lists))} of MRB, a benchmark of rerankers.",
             "The lists hold ids and scores, no text and no image. `<task>.judgements` holds the grades of a list's",
             "documents by position; the rights in them are those of the data sets.",
             "",

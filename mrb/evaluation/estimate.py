@@ -215,23 +215,24 @@ def find_rate(rates: Rates, task: Task) -> Range | None:
     return rates.get(task.id, rates.get(task.type))
 
 
-def assume_encoding(first_stages: Mapping[str, str], gpu: Gpu) -> dict[str, EncodingRate]:
-    """Return the rates of first stages on a GPU by the arithmetic in `tasks/candidate_sets.toml`.
+def assume_encoding(first_stage: str, types: Iterable[str], gpu: Gpu) -> dict[str, EncodingRate]:
+    """Return the rates of a first stage on a GPU by the arithmetic in `tasks/candidate_sets.toml`.
 
     Args:
-        first_stages: The first stage of each task type, as after `--first-stage`.
+        first_stage: Its name, as after `--first-stage`.
+        types: The task types.
         gpu: The GPU.
 
     Returns:
-        The rate for each type whose first stage needs a GPU; a fusion's encoders work one after the other.
+        The rate for each type, if the first stage needs a GPU; a fusion's encoders work one after the other.
 
     Raises:
-        MRBError: Nothing is known of a first stage.
+        MRBError: Nothing is known of the first stage.
     """
     found = {}
-    for kind, name in first_stages.items():
+    for kind in types:
         seconds = [0.0, 0.0]
-        for one in _find_encoders(name):
+        for one in _find_encoders(first_stage):
             for place, side in enumerate(kind.split("2")) if one.gpu else ():
                 seconds[place] += _assume_seconds(one, ITEM_KINDS[side], gpu)
         if all(seconds):
@@ -241,7 +242,7 @@ def assume_encoding(first_stages: Mapping[str, str], gpu: Gpu) -> dict[str, Enco
 
 def estimate_gpu_hours(chosen: CandidateSet, task: Task, gpu: Gpu) -> float:
     """Return the hours of one GPU for the task's list in a candidate set (`assume_encoding`); 0 if it needs none."""
-    rate = assume_encoding({task.type: chosen.first_stage(task)}, gpu).get(task.type)
+    rate = assume_encoding(chosen.first_stage(task), [task.type], gpu).get(task.type)
     return 0.0 if rate is None else rate.seconds(task) / 3600
 
 
@@ -274,13 +275,13 @@ def read_parameters(model: str) -> float:
 
 
 def describe_list_disk(tasks: Sequence[Task], first_stages: Mapping[str, str], depth: int) -> str:
-    """Return in a line what the disk holds when the tasks' lists are made, beside vectors.
+    """Return in a line what the disk holds when the tasks' lists are made, beside vectors. First stages are by task id.
 
     Raises MRBError as `assume_encoding` does.
     """
     index = pairs = 0
     for task in tasks:
-        index += sum(one.index_bytes for one in _find_encoders(first_stages[task.type])) * task.size.documents
+        index += sum(one.index_bytes for one in _find_encoders(first_stages[task.id])) * task.size.documents
         pairs += task.size.queries * min(depth, task.size.documents)
     indexes = f"indexes of {format_size(index / 1e9)}, " if index else ""
     return f"disk: {indexes}lists of at most {format_size(LIST_BYTES * pairs / 1e9)}, and the download"

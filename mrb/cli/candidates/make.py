@@ -30,7 +30,7 @@ from mrb.rerankers.calling import close_after
 
 if TYPE_CHECKING:
     from mrb.data.task import Task
-    from mrb.evaluation.estimate import EncodingRate
+    from mrb.evaluation.estimate import EncodingRate, TaskEstimate
     from mrb.retrieval.make_lists import ListOptions
     from mrb.retrieval.search_backends import BackendName
 
@@ -183,28 +183,30 @@ def _estimate(
 
     if rates and gpu_id is not None:
         raise CandidatesError("give either --rate or --gpu")
-    rows, encoded, disk, screen = [], tasks, "", find_screen()
+    rows: list[TaskEstimate] = []
+    encoded, disk, screen = list(tasks), "", find_screen()
     if rates:
         known = {kind: EncodingRate(rate.low, rate.low) for kind, rate in parse_rates(rates).items()}
         rows, told = estimate_lists(tasks, options.depth, known), ASSUMED
-    elif gpu_id is not None:
-        gpu = find_gpu(gpu_id)
-        stages: dict[str, str] = {task.type: options.first_stage_of(task) for task in tasks}
-        encoding = assume_encoding(stages, gpu)
-        rows = estimate_lists(tasks, options.depth, encoding)
-        encoded = [task for task in tasks if task.type in encoding]
-        disk = describe_list_disk(tasks, stages, options.depth)
-        price = gpu.price if price is None else price
-        told = (
-            f"Sizes are the registry's. {load_gpus().describe(gpu)} Fetching, loading and searching are not in the "
-            "times; a task without a time needs no GPU."
-        )
     else:
+        gpu = None if gpu_id is None else find_gpu(gpu_id)
         names = {task.id: options.first_stage_of(task) for task in tasks}
         for name in dict.fromkeys(names.values()):
             own = [task for task in tasks if names[task.id] == name]
-            rows += estimate_lists(own, options.depth, _probed(name, options.options_of(name), own))
+            if gpu is None:
+                encoding = _probed(name, options.options_of(name), own)
+            else:
+                encoding = assume_encoding(name, {task.type for task in own}, gpu)
+            rows += estimate_lists(own, options.depth, encoding)
         told = PROBED
+        if gpu is not None:
+            encoded = [row.task for row in rows if row.seconds is not None]
+            disk = describe_list_disk(tasks, names, options.depth)
+            price = gpu.price if price is None else price
+            told = (
+                f"Sizes are the registry's. {load_gpus().describe(gpu)} Fetching, loading and searching are not in the "
+                "times; a task without a time needs no GPU."
+            )
     click.echo(format_estimate(rows, "items", "encoding", workers, price, screen))
     vectors = ""
     if encoded:
