@@ -107,10 +107,11 @@ def unpack_judgements(
     ideal, clusters, numbers = [], [], dict[int, int]()
     for row, query in enumerate(queries):
         grades[row, query.relevant] = query.relevant_grades
-        kept = np.setdiff1d(np.arange(len(query.ties)), query.own)[:depth]
-        listed[row, kept] = True
-        all_grades = np.sort(np.concatenate([query.relevant_grades, query.outside_grades]))[::-1]
-        ideal.append(ideals.setdefault(tuple(all_grades.tolist()), len(ideals)))
+        kept = np.ones(len(query.ties), np.bool_)
+        kept[query.own] = False
+        listed[row, np.flatnonzero(kept)[:depth]] = True
+        all_grades = sorted([*query.relevant_grades.tolist(), *query.outside_grades.tolist()], reverse=True)
+        ideal.append(ideals.setdefault(tuple(all_grades), len(ideals)))
         clusters.append(numbers.setdefault(query.cluster, len(numbers)))
     query_ids = tuple(query.query_id for query in queries)
     return PackedJudgements(

@@ -114,11 +114,10 @@ def read_rankings(path: Path, *, scores: bool, queries: int) -> list[QueryRankin
     seen: set[str] = set()
     found = []
     for query_id, order, *rest in zip(*columns, strict=True):
-        where = f"{path}: query {to_one_line(repr(query_id), 80)}"
         if query_id in seen:
-            raise ResultError(f"{where} occurs twice")
+            raise ResultError(f"{_name_query(path, query_id)} occurs twice")
         seen.add(query_id)
-        found.append(_parse_row(where, query_id, order, rest, scores=scores))
+        found.append(_parse_row(path, query_id, order, rest, scores=scores))
     return found
 
 
@@ -169,25 +168,30 @@ def make_stand_in_scores(row: QueryRanking) -> Float32:
     return scores
 
 
-def _parse_row(where: str, query_id: str, order: bytes, rest: list[object], *, scores: bool) -> QueryRanking:
+def _name_query(path: Path, query_id: object) -> str:
+    return f"{path}: query {to_one_line(repr(query_id), 80)}"
+
+
+def _parse_row(path: Path, query_id: str, order: bytes, rest: list[object], *, scores: bool) -> QueryRanking:
+    def refuse(problem: str) -> ResultError:
+        return ResultError(f"{_name_query(path, query_id)}: {problem}")
+
     positions = np.frombuffer(order, np.uint8)
     if len(set(order)) != len(order):
-        raise ResultError(f"{where}: a position occurs twice in its order")
+        raise refuse("a position occurs twice in its order")
     if not scores:
         failed, tied = rest
         assert isinstance(failed, int) and isinstance(tied, bool)
         if failed > len(order) or (tied and len(order) - failed <= TIE_CUTOFF):
-            raise ResultError(
-                f"{where}: {failed} failed pairs or a tie at rank {TIE_CUTOFF} in {len(order)} candidates"
-            )
+            raise refuse(f"{failed} failed pairs or a tie at rank {TIE_CUTOFF} in {len(order)} candidates")
         return QueryRanking(query_id, positions, None, failed, tied)
     (packed,) = rest
     assert isinstance(packed, bytes)
     if len(packed) != 4 * len(order):
-        raise ResultError(f"{where}: {len(packed)} bytes of scores for {len(order)} candidates")
+        raise refuse(f"{len(packed)} bytes of scores for {len(order)} candidates")
     values = np.frombuffer(packed, "<f4").astype(np.float32)
     missing = int(np.isnan(values).sum())
     present = values[: len(values) - missing]
     if not np.isfinite(present).all() or (np.diff(present) > 0).any():
-        raise ResultError(f"{where}: scores that are not finite, or rise with rank; the best comes first")
+        raise refuse("scores that are not finite, or rise with rank; the best comes first")
     return QueryRanking(query_id, positions, values, missing, has_tie_at_cutoff(values, TIE_CUTOFF))
