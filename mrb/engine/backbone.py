@@ -94,7 +94,9 @@ class Backbone:
         """How packed rows attend on this device: a name of `mrb.engine.packed_attention`."""
         config = self._decoder.config
         size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        return choose_kernel(self.device, self.dtype, size)
+        kind = self.device.type
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else self.dtype
+        return choose_kernel(self.device, dtype, size)
 
     @cached_property
     def description(self) -> str:

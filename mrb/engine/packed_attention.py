@@ -94,14 +94,18 @@ def attend_packed(
     unknown = [name for name in _UNKNOWN if others.get(name) is not None]
     if attention_mask is not None or unknown:
         raise ValueError(f"packed attention takes no {', '.join(unknown) or 'mask'}")
+    kind = query.device.type
+    if torch.is_autocast_enabled(kind):  # in training: as autocast does for torch's own attention
+        query, key, value = (states.to(torch.get_autocast_dtype(kind)) for states in (query, key, value))
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     if packed.kept is not None:
         packed.kept[module.layer_idx] = key, value
-    out, own = _attend_rows(query, key, value, packed, scale)
-    if packed.prefix is not None:
-        before, seen = _attend_prefix(query, *packed.prefix[module.layer_idx], packed.kernel, scale)
-        share = torch.sigmoid(seen - own)[..., None]
-        out = torch.lerp(out.float(), before.float(), share).to(query.dtype)
+    with torch.autocast(kind, enabled=False):
+        out, own = _attend_rows(query, key, value, packed, scale)
+        if packed.prefix is not None:
+            before, seen = _attend_prefix(query, *packed.prefix[module.layer_idx], packed.kernel, scale)
+            share = torch.sigmoid(seen - own)[..., None]
+            out = torch.lerp(out.float(), before.float(), share).to(query.dtype)
     return out.transpose(1, 2), None
 
 

@@ -145,6 +145,8 @@ def apply_tuning(recipe: Recipe, model: Any, rows: LabelRows) -> Learner:
         if learner.tower is None:
             raise TrainingError("tuning.vision is 'trained', but the model has no vision tower")
         learner.tower.float().requires_grad_(True)
+    elif learner.tower is not None and recipe.memory.precision == "bf16":
+        learner.tower.bfloat16()  # with method "full" the rest is loaded in float32
     if recipe.memory.gradient_checkpointing:
         # Reentrant checkpointing gives no gradients behind frozen embeddings, except with hooks that make the
         # embeddings' output require grad. Enabling installs these hooks in any case; they would make a frozen vision

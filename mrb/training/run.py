@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import shutil
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -36,6 +35,7 @@ from mrb.training.card import write_card
 from mrb.training.data.prepare import Prepared, prepare
 from mrb.training.dataset import GroupDataset
 from mrb.training.export import Exporter
+from mrb.training.launch import has_accelerator, refuse_backends
 from mrb.training.log import COLUMNS, DEV_COLUMNS, LogCallback, Table
 from mrb.training.model import Learner, Start, build_learner, describe_trained, find_start, silence_libraries
 from mrb.training.random_init import make_random_start
@@ -79,7 +79,8 @@ def train(loaded: LoadedRecipe, out: Path, *, fresh: bool, command: Sequence[str
         ResultError: Another process trains in the folder.
     """
     silence_libraries()
-    here = PartialState(cpu=not _has_accelerator())
+    refuse_backends()
+    here = PartialState(cpu=not has_accelerator())
     with lock_folder(out) if here.is_main_process else nullcontext():
         return _train(loaded, out, here, fresh=fresh, command=command)
 
@@ -210,9 +211,3 @@ def _remove_later(out: Path, checkpoint: Path | None) -> None:
     shutil.rmtree(out / MODEL_FOLDER, ignore_errors=True)
     for name, columns in (("log.csv", COLUMNS), ("dev.csv", DEV_COLUMNS)):
         Table(out / name, columns).cut_after(step)
-
-
-def _has_accelerator() -> bool:
-    if os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes"):
-        return False
-    return torch.cuda.is_available() or torch.backends.mps.is_available()

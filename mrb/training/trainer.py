@@ -22,6 +22,7 @@ from mrb.errors import MRBError, TrainingError
 from mrb.training.dataset import Batch, GroupDataset, collate
 from mrb.training.export import Exporter
 from mrb.training.grad_cache import Loss, MicroBatchStep, StepResult
+from mrb.training.launch import has_accelerator
 from mrb.training.losses import Contrastive, Supervised, Unified
 from mrb.training.model import Learner
 from mrb.training.recipe import LossSettings, Recipe
@@ -62,8 +63,8 @@ def make_arguments(recipe: Recipe, folder: Path, steps: int, processes: int) -> 
     absent = [name for name in output.report_to if find_spec(name) is None]
     if absent:
         raise TrainingError(f"output.report_to names {absent[0]}, which is not installed: pip install {absent[0]}")
-    cpu = not (torch.cuda.is_available() or torch.backends.mps.is_available())
-    return TrainingArguments(
+    gpu = has_accelerator()
+    args = TrainingArguments(
         output_dir=str(folder),
         max_steps=steps,
         per_device_train_batch_size=memory.queries,
@@ -76,13 +77,13 @@ def make_arguments(recipe: Recipe, folder: Path, steps: int, processes: int) -> 
         adam_beta2=schedule.betas[1],
         adam_epsilon=schedule.epsilon,
         max_grad_norm=schedule.clip,
-        optim="adamw_torch",
+        optim="adamw_torch_fused" if gpu else "adamw_torch",
         seed=schedule.seed,
         bf16=memory.precision == "bf16",
-        use_cpu=cpu,
+        use_cpu=not gpu,
         train_sampling_strategy="sequential",
         remove_unused_columns=False,
-        dataloader_num_workers=memory.workers if memory.workers is not None else 0 if cpu else 2,
+        dataloader_num_workers=memory.workers if memory.workers is not None else 2 if gpu else 0,
         dataloader_pin_memory=False,
         ddp_find_unused_parameters=False,
         ddp_broadcast_buffers=False,
@@ -94,6 +95,11 @@ def make_arguments(recipe: Recipe, folder: Path, steps: int, processes: int) -> 
         report_to=list(output.report_to) or "none",
         disable_tqdm=True,
     )
+    # The recipe decides, not the environment of `accelerate launch`.
+    args.mixed_precision = "bf16" if args.bf16 else "no"
+    # One process uses one GPU: with several, transformers would spread a batch by DataParallel.
+    args._n_gpu = min(args.n_gpu, 1)
+    return args
 
 
 class RerankerTrainer(Trainer):

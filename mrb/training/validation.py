@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,12 +108,10 @@ class DevEvaluator:
         """Return each task's result. The processes share the queries; all get the same result."""
         was_training = self.learner.training
         self.learner.eval()
-        live = LiveReranker(self.learner, self.prompter, self.processor)
         try:
-            with accelerator.autocast():
+            with accelerator.autocast(), closing(LiveReranker(self.learner, self.prompter, self.processor)) as live:
                 return [self._evaluate(task_id, live, accelerator) for task_id in self.settings.tasks]
         finally:
-            live.close()
             self.learner.train(was_training)
 
     def _load_plan(self, task_id: str) -> Plan:

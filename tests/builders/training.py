@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -76,6 +77,12 @@ def recipe_of(folder: Path, checkpoint: Path, groups: Path, changes: Sequence[st
         """
     )
     return load_recipe(str(path), changes)
+
+
+def read_curve(out: Path, *columns: str) -> list[list[float]]:
+    """These columns of a run's log."""
+    with (out / "log.csv").open() as file:
+        return [[float(row[name]) for name in columns or ("step", "loss", "grad_norm")] for row in csv.DictReader(file)]
 
 
 def parts_of_recipe(recipe: Recipe) -> Components:

@@ -129,6 +129,21 @@ def test_the_plain_kernel_bears_float16_products_that_overflow_before_they_are_s
     torch.testing.assert_close(found.float(), wanted, atol=0.2, rtol=1e-3)
 
 
+def test_under_autocast_it_attends_in_the_precision_of_autocast() -> None:
+    # Positions are turned in float32: queries and keys come in another precision than values.
+    query, key = make_states(6, sum(LENGTHS), 1), make_states(2, sum(LENGTHS), 2)
+    value, prefix = make_states(2, sum(LENGTHS), 3).bfloat16(), (make_states(2, 40, 4), make_states(2, 40, 5))
+    wanted = attend_alone(query, key, value.float(), prefix, True)
+    for kernel in ("cpu", "plain"):
+        kept: Any = {}
+        with torch.autocast("cpu", torch.bfloat16):
+            packed = Packed(LENGTHS, True, kernel, {0: tuple(states.bfloat16() for states in prefix)}, kept)
+            found, _ = attend_packed(LAYER, query, key, value, None, packed=packed, scaling=0.3)
+            assert choose_kernel(torch.device("cpu"), torch.bfloat16, 64) == "cpu"
+        assert {found.dtype, *(states.dtype for states in kept[0])} == {torch.bfloat16}
+        torch.testing.assert_close(found.float(), wanted, atol=0.02, rtol=0)
+
+
 @pytest.mark.parametrize("given", [{"softcap": 30.0}, {"sliding_window": 8}, {"s_aux": torch.zeros(4)}])
 def test_what_it_does_not_know_is_refused(given: dict[str, Any]) -> None:
     states = make_states(2, 3, 1)

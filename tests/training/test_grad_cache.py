@@ -184,6 +184,20 @@ def test_a_frozen_tower_keeps_nothing_for_the_way_back(made: Any) -> None:
     assert not any(one.embeds.requires_grad for one in features.values())
 
 
+def test_a_frozen_tower_computes_in_half_precision_beside_a_whole_model_in_full(made: Any) -> None:
+    changes = ["tuning.method=full", "memory.precision=bf16"]
+    for vision, wanted in (("frozen", torch.bfloat16), ("trained", torch.float32)):
+        _, parts, batch = made(*changes, f"tuning.vision={vision}")
+        seen: set[torch.dtype] = set()
+        for module in parts.learner.tower.modules():
+            if isinstance(module, torch.nn.Linear):
+                module.register_forward_hook(lambda module, given, out: seen.update({given[0].dtype, out.dtype}))  # noqa: B023
+        parts.pictures.features(batch.images)
+        assert seen == {wanted}
+        decoder = parts.learner.base.model.language_model
+        assert {values.dtype for values in decoder.parameters()} == {torch.float32}
+
+
 def test_lora_is_in_the_language_model_alone(made: Any) -> None:
     _, parts, _ = made()
     names = [name for name, _ in parts.learner.list_trained()]
