@@ -113,10 +113,13 @@ class SyntheticTask:
 
     def orders(self, ranks: Ints) -> Iterator[QueryRanking]:
         """The lists with the relevant document moved to its rank."""
-        for query_id, before, after in zip(self.query_ids, self.first.tolist(), ranks.tolist(), strict=True):
-            order = np.arange(self.depth, dtype=np.uint8)
-            if before:
-                order = np.insert(np.delete(order, before - 1), after - 1, before - 1).astype(np.uint8)
+        places = np.arange(self.depth)
+        before, after = self.first[:, None] - 1, ranks[:, None] - 1
+        orders = np.where((before <= places) & (places < after), places + 1, places)
+        orders = np.where((after < places) & (places <= before), places - 1, orders)
+        orders = np.where((after == places) & (before >= 0), before, orders)
+        orders[self.first == 0] = places
+        for query_id, order in zip(self.query_ids, orders.astype(np.uint8), strict=True):
             yield QueryRanking(query_id, order, None, 0, False)
 
 
