@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from mrb.data.items import ImageHandle
 from mrb.engine.prompt import Prompt, Prompter
-from mrb.errors import MRBError
+from mrb.errors import MRBError, TrainingError
 from mrb.training.data.group import Ints, Sampling, TrainingGroup, order_groups, sample_documents
 from mrb.training.data.prepare import Source
 
@@ -20,13 +20,16 @@ from mrb.training.data.prepare import Source
 class Batch:
     """The documents of some queries, query after query: their prompts, labels bool[documents], and documents per query.
 
-    `missing` counts the negatives that were wanted but not available.
+    `missing` counts the negatives that were wanted but not available. `places` are the queries' places in the dataset;
+    `skipped` says what was wrong with the groups that they replace.
     """
 
     prompts: Sequence[Prompt]
     labels: Tensor
     sizes: Sequence[int]
     missing: int = 0
+    places: Sequence[int] = ()
+    skipped: Sequence[str] = ()
 
     @property
     def images(self) -> list[ImageHandle]:
@@ -54,19 +57,23 @@ def join_batches(batches: Sequence[Batch]) -> Batch:
         labels=torch.cat([batch.labels for batch in batches]),
         sizes=[size for batch in batches for size in batch.sizes],
         missing=sum(batch.missing for batch in batches),
+        places=[place for batch in batches for place in batch.places],
+        skipped=[problem for batch in batches for problem in batch.skipped],
     )
 
 
 class GroupDataset(Dataset[Batch | MRBError]):
     """The `count` groups of a whole run in order, as batches of one.
 
-    An item depends only on the seed and its index, so all processes and restarts see the same items.
+    An item depends only on the seed and its index, so all processes and restarts see the same items. A group that
+    cannot be trained on is replaced by the next of its source, at most `skips` times for one item.
     """
 
     def __init__(
-        self, sources: Sequence[Source], count: int, sampling: Sampling, seed: int, prompter: Prompter
+        self, sources: Sequence[Source], count: int, sampling: Sampling, seed: int, prompter: Prompter, skips: int = 0
     ) -> None:
         self.sources = sources
+        self.skips = skips
         self.sampling = sampling
         self.seed = seed
         self.prompter = prompter
@@ -81,13 +88,27 @@ class GroupDataset(Dataset[Batch | MRBError]):
         The error is returned because an exception in a data loader's worker would reach the trainer as a traceback's
         text.
         """
-        number, row, visit = map(int, self.order[place])
+        return self.read(place)
+
+    def read(self, place: int, check: Callable[[Batch], None] | None = None) -> Batch | MRBError:
+        """Return an item. A group is also one that cannot be trained on if `check` raises an MRBError for its batch."""
+        number, first, visit = map(int, self.order[place])
         source = self.sources[number]
-        try:
-            group = sample_documents(source.group(row), self.sampling, (self.seed, number, row, visit))
-            return make_batch(self.prompter, group, self.sampling.negatives - len(group.negatives))
-        except MRBError as error:
-            return source.locate_error(row, error)
+        problems: list[MRBError] = []
+        while len(problems) <= min(self.skips, len(source) - 1):
+            row = (first + len(problems)) % len(source)
+            try:
+                group = sample_documents(source.group(row), self.sampling, (self.seed, number, row, visit))
+                batch = make_batch(self.prompter, group, self.sampling.negatives - len(group.negatives))
+                if check is not None:
+                    check(batch)
+                return replace(batch, places=(place,), skipped=tuple(map(str, problems)))
+            except MRBError as error:
+                located = source.locate_error(row, error)
+                problems.append(type(located)(f"{located} (source {source.name})"))
+        if len(problems) > 1:
+            return TrainingError(f"{problems[0]}; the {len(problems) - 1} groups after it cannot be trained on either")
+        return problems[0]
 
 
 def collate(items: Sequence[Batch | MRBError]) -> dict[str, Batch | MRBError]:

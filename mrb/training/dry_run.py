@@ -38,13 +38,15 @@ _ADAM = 4 + 4 + 4
 class Lengths:
     """Prompt lengths of a sample of groups: `tokens` int64[documents]; `images` counts the image tokens among them.
 
-    `exact`: whether the model's own tokenizer counted the text tokens.
+    `exact`: whether the model's own tokenizer counted the text tokens. `skipped` says what was wrong with groups that
+    others replaced.
     """
 
     tokens: np.ndarray[tuple[int], np.dtype[np.int64]]
     images: int
     exact: bool
     groups: int
+    skipped: tuple[str, ...]
 
 
 def report_dry_run(loaded: LoadedRecipe) -> Iterator[str]:
@@ -91,8 +93,10 @@ def measure_lengths(recipe: Recipe, layout: PromptTemplate, prepared: Prepared, 
     """Return the prompt lengths of groups sampled over the run; exact if the model's tokenizer is on this disk."""
     prompter = _make_prompter(recipe, layout)
     count = steps * recipe.schedule.queries
-    dataset = GroupDataset(prepared.sources, count, recipe.sampling, recipe.schedule.seed, prompter)
+    seed, skips = recipe.schedule.seed, recipe.data.skips
+    dataset = GroupDataset(prepared.sources, count, recipe.sampling, seed, prompter, skips)
     prompts: list[Prompt] = []
+    skipped: list[str] = []
     # Evenly spaced over the run, where the sources are mixed.
     places = np.linspace(0, count - 1, min(GROUPS_READ, count)).astype(int).tolist()
     for place in places:
@@ -100,9 +104,10 @@ def measure_lengths(recipe: Recipe, layout: PromptTemplate, prepared: Prepared, 
         if isinstance(batch, MRBError):
             raise batch
         prompts += batch.prompts
+        skipped += batch.skipped
     tokens = np.asarray([len(prompt.ids) for prompt in prompts], np.int64)
     images = sum(placed.count for prompt in prompts for placed in prompt.images)
-    return Lengths(tokens, images, not isinstance(prompter, RoughPrompter), len(places))
+    return Lengths(tokens, images, not isinstance(prompter, RoughPrompter), len(places), tuple(skipped))
 
 
 class RoughPrompter(Prompter):
@@ -155,6 +160,9 @@ def _format_tokens(recipe: Recipe, lengths: Lengths, steps: int) -> Iterator[str
     a_step = total / lengths.groups * recipe.schedule.queries
     passes = "" if recipe.loss.pointwise else "; each forward twice where a group is cut into chunks"
     yield f"  {a_step:,.0f} a step, {a_step * steps:,.0f} in all{passes}"
+    if lengths.skipped:
+        count = f"{len(lengths.skipped)} of {lengths.groups}"
+        yield f"  {count} groups cannot be trained on and would be skipped, the first: {lengths.skipped[0]}"
 
 
 def format_memory(recipe: Recipe, size: ModelSize) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -27,11 +28,12 @@ COLUMNS = (
     "drift",
     "tokens",
     "missing",
+    "skipped",
     "seconds",
 )
 """`sft` and `cl` are the values of the supervised and the contrastive loss; `drift` is the largest difference of logits
-between two passes; `tokens` and `missing` (negatives not available) count since the last line; `seconds` is the time
-since this process started training.
+between two passes; `tokens`, `missing` (negatives not available) and `skipped` (groups that could not be
+trained on) count since the last line; `seconds` is the time since this process started training.
 """
 DEV_COLUMNS = ("step", "task", "measure", "value", "low", "high", "first_stage", "oracle")
 _SHOWN = ("step", "loss", "sft", "cl", "learning_rate", "grad_norm", "tokens", "seconds")
@@ -65,8 +67,11 @@ class Table:
         """Remove the lines after `step`: a resumed run writes them again."""
         kept = [row for row in self.read_rows() if int(row["step"]) <= step]
         if kept:
-            lines = [",".join(self.columns), *(",".join(row[c] or "" for c in self.columns) for row in kept)]
-            write_bytes(self.path, ("\n".join(lines) + "\n").encode())
+            text = io.StringIO()
+            writer = csv.DictWriter(text, self.columns, restval="", extrasaction="ignore", lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(kept)
+            write_bytes(self.path, text.getvalue().encode())
         else:
             self.path.unlink(missing_ok=True)
 

@@ -22,8 +22,10 @@ from mrb.errors import TrainingError, format_first_problem, to_one_line
 from mrb.training.data.group import Sampling
 
 RECIPES = Path(__file__).parent / "recipes"
-_LONGEST_NAME = 100
 """The folder of the packaged recipes, with the shapes and sweeps that they name."""
+UNHASHED: Any = {"memory": {"workers"}, "data": {"on_error", "max_skipped"}}
+"""Settings that do not change a run in which no group is skipped."""
+_LONGEST_NAME = 100
 LANGUAGE_MODEL = r"(.*\.)?(language_model|model)\.layers\.\d+\.(self_attn|mlp)\.(q|k|v|o|gate|up|down)_proj"
 """The linear layers of the language model, in a vision-language model or alone. A bare list of names would also match
 the vision tower of Qwen2.5-VL, whose layers are called `blocks`.
@@ -167,13 +169,22 @@ class DataSettings(Model):
     """The training data.
 
     `groups` are files written by `mrb train data`, or others of that form. `tasks` are built on first use, with hard
-    negatives down to rank `depth` and `random` random negatives, and kept in MRB's cache.
+    negatives down to rank `depth` and `random` random negatives, and kept in MRB's cache. A group that cannot be
+    trained on ends the run (`on_error` `stop`) or is replaced by the next of its source (`skip`), at most `max_skipped`
+    times in a run.
     """
 
     groups: tuple[str, ...] = ()
     tasks: tuple[DataTask, ...] = ()
     depth: int = Field(default=100, ge=0)
     random: int = Field(default=32, ge=0)
+    on_error: Literal["stop", "skip"] = "stop"
+    max_skipped: int = Field(default=100, ge=1)
+
+    @property
+    def skips(self) -> int:
+        """How many groups may be skipped."""
+        return self.max_skipped if self.on_error == "skip" else 0
 
     @model_validator(mode="after")
     def _some(self) -> DataSettings:
@@ -281,8 +292,8 @@ class LoadedRecipe:
 
     @cached_property
     def sha256(self) -> str:
-        """SHA-256 of all settings but `memory.workers`, which changes neither data nor weights."""
-        return hash_json(self.recipe.model_dump(mode="json", exclude={"memory": {"workers"}}))
+        """SHA-256 of all settings but `UNHASHED`."""
+        return hash_json(self.recipe.model_dump(mode="json", exclude=UNHASHED))
 
     def find_origin(self, setting: str) -> Literal["paper", "ours", "changed"]:
         """Return who chose a setting: the paper, this package, or the user."""

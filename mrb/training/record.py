@@ -20,7 +20,15 @@ from mrb.training.recipe import LoadedRecipe, Recipe
 
 RECORD_FILE = "training.json"
 _MEMORY = {"queries", "chunk_tokens", "gradient_checkpointing", "image_cache_mb", "workers"}
-_MAY_CHANGE: Any = {"output": True, "evaluation": True, "title": True, "paper": True, "memory": _MEMORY}
+_ON_ERROR = {"on_error", "max_skipped"}
+_MAY_CHANGE: Any = {
+    "output": True,
+    "evaluation": True,
+    "title": True,
+    "paper": True,
+    "memory": _MEMORY,
+    "data": _ON_ERROR,
+}
 """What affects neither data nor gradients (except by rounding): a run may be resumed with other values."""
 
 
@@ -37,7 +45,8 @@ class DevRecord(Model):
 
 
 class TrainingRecord(Model):
-    """training.json in the run's folder, written at the start; `results` are added when the run is finished.
+    """training.json in the run's folder, written at the start; `results` and `skipped` (groups that could not be
+    trained on, each visit counted) are added when the run is finished.
 
     `recipe` holds every setting and lists in `paper` those that a paper states; `changed` names those that the user
     set.
@@ -57,6 +66,7 @@ class TrainingRecord(Model):
     environment: dict[str, str]
     packages: dict[str, str]
     finished: bool = False
+    skipped: int = 0
     results: tuple[DevRecord, ...] = ()
 
     def identity(self) -> dict[str, Any]:

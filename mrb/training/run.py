@@ -4,6 +4,7 @@
 OUT/start/             random weights that training starts from, if the recipe names no checkpoint
 OUT/training.json      the recipe as run, its data, the test data it was checked against, results
 OUT/log.csv, dev.csv   loss curve and development results
+OUT/skipped.csv        groups that could not be trained on, if the recipe skips them
 OUT/checkpoint-N/      state for resuming
 OUT/model/             the trained model and its card, for `mrb run --model yes-no --set path=OUT/model`
 ```
@@ -17,6 +18,7 @@ import shutil
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,7 @@ from mrb.engine.checkpoint import has_vision_tower, load_image_processor
 from mrb.engine.image_features import ImageFeatureExtractor
 from mrb.engine.prompt import Prompter
 from mrb.engine.stats import Stats
-from mrb.engine.vision import QwenTower
+from mrb.engine.vision import QwenTower, count_image_tokens
 from mrb.errors import TrainingError
 from mrb.evaluation.lock import lock_folder
 from mrb.training.card import write_card
@@ -41,6 +43,7 @@ from mrb.training.model import Learner, Start, build_learner, describe_trained, 
 from mrb.training.random_init import make_random_start
 from mrb.training.recipe import LoadedRecipe, Recipe
 from mrb.training.record import TrainingRecord, make_record, read_training_record, write_training_record
+from mrb.training.skipped import SKIPPED_COLUMNS, SkippedGroups
 from mrb.training.trainer import RerankerTrainer, make_arguments
 from mrb.training.validation import DevCallback, DevEvaluator
 
@@ -117,8 +120,10 @@ def _train(loaded: LoadedRecipe, out: Path, here: PartialState, *, fresh: bool, 
     log = LogCallback(Table(out / "log.csv", COLUMNS))
     schedule = recipe.schedule
     count = record.steps * schedule.queries
-    dataset = GroupDataset(prepared.sources, count, recipe.sampling, schedule.seed, parts.prompter)
-    trainer = RerankerTrainer(parts.learner, dataset, args, recipe, parts.pictures, parts.exporter, [log, dev])
+    skips, prompter = recipe.data.skips, parts.prompter
+    dataset = GroupDataset(prepared.sources, count, recipe.sampling, schedule.seed, prompter, skips)
+    skipped = SkippedGroups(Table(out / "skipped.csv", SKIPPED_COLUMNS), recipe.data)
+    trainer = RerankerTrainer(parts.learner, dataset, args, recipe, parts.pictures, parts.exporter, skipped, [log, dev])
     dev.accelerator = trainer.accelerator
     if checkpoint is not None:
         logger.info(f"continuing after {checkpoint}")
@@ -126,7 +131,7 @@ def _train(loaded: LoadedRecipe, out: Path, here: PartialState, *, fresh: bool, 
     dev.score_step(record.steps)
     trainer.save_final(folder)
     if here.is_main_process:
-        record = record.model_copy(update={"finished": True, "results": tuple(dev.last)})
+        record = record.model_copy(update={"finished": True, "skipped": skipped.total, "results": tuple(dev.last)})
         write_card(folder, record)
         write_training_record(out, record)  # last: a run marked finished has its card
         logger.info(f"model: {folder}")
@@ -165,7 +170,8 @@ def build_components(recipe: Recipe, start: Start) -> Components:
             batch_patches=4 * recipe.memory.chunk_tokens,
             stats=Stats(),
         )
-    tokens = None if pictures is None else pictures.tokens
+    # A worker that is started by "spawn" or "forkserver" gets the prompter by pickling.
+    tokens = None if processor is None else partial(count_image_tokens, processor)
     prompter = Prompter(start.tokenizer, start.layout, settings.max_length, tokens)
     exporter = Exporter(
         learner,
@@ -209,5 +215,5 @@ def _remove_later(out: Path, checkpoint: Path | None) -> None:
         if folder != checkpoint and (not number.isdigit() or int(number) > step or not (folder / _STATE).is_file()):
             shutil.rmtree(folder)
     shutil.rmtree(out / MODEL_FOLDER, ignore_errors=True)
-    for name, columns in (("log.csv", COLUMNS), ("dev.csv", DEV_COLUMNS)):
+    for name, columns in (("log.csv", COLUMNS), ("dev.csv", DEV_COLUMNS), ("skipped.csv", SKIPPED_COLUMNS)):
         Table(out / name, columns).cut_after(step)

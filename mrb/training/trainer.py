@@ -26,9 +26,13 @@ from mrb.training.launch import has_accelerator
 from mrb.training.losses import Contrastive, Supervised, Unified
 from mrb.training.model import Learner
 from mrb.training.recipe import LossSettings, Recipe
+from mrb.training.skipped import SkippedGroups
 
 WATCHED_STEPS = 3
 """One half of LoRA has no gradient while the other half is 0, and warm-up starts with a learning rate of 0."""
+
+SUMS = ("tokens", "missing", "skipped")
+"""Values that are logged as sums since the last line; others are means."""
 
 
 def build_loss(settings: LossSettings) -> Loss:
@@ -117,6 +121,7 @@ class RerankerTrainer(Trainer):
         recipe: Recipe,
         pictures: ImageFeatureExtractor | None,
         exporter: Exporter,
+        skipped: SkippedGroups,
         callbacks: list[TrainerCallback],
     ) -> None:
         super().__init__(model=learner, args=args, train_dataset=dataset, data_collator=collate, callbacks=callbacks)
@@ -127,6 +132,8 @@ class RerankerTrainer(Trainer):
         self.recipe = recipe
         self.pictures = pictures
         self.exporter = exporter
+        self.dataset = dataset
+        self.skipped = skipped
         self.loss = build_loss(recipe.loss)
         self._resumable = True
         self._watch = GradientWatch(learner)
@@ -136,7 +143,7 @@ class RerankerTrainer(Trainer):
         self, model: torch.nn.Module, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None = None
     ) -> Tensor:
         """Run forward and backward of one micro-batch; return its share of the step's loss, detached."""
-        batch: Batch = inputs["batch"]
+        batch, features = self._compute_or_replace(inputs["batch"])
         batch = replace(batch, labels=batch.labels.to(self.args.device))
         model.train()
         step = MicroBatchStep(
@@ -148,12 +155,34 @@ class RerankerTrainer(Trainer):
             # DDP averages gradients over processes, so each process divides by its own queries of the step.
             queries=int(self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps),
         )
-        result = step(batch, self.compute_features(batch.images))
+        result = step(batch, features)
         if self.state.global_step < WATCHED_STEPS:
             last = self.state.global_step == WATCHED_STEPS - 1 and bool(self.accelerator.sync_gradients)
             self._watch.check(images=bool(batch.images), last=last)
         self._collect(batch, result)
         return result.value
+
+    def _compute_or_replace(self, batch: Batch) -> tuple[Batch, dict[str, Features]]:
+        """Return a batch and the features of its images.
+
+        If an image cannot be decoded, the batch is read again with all its images, so that the group is named, or
+        replaced if the recipe says so. No other process waits meanwhile: the batch keeps its size.
+        """
+        try:
+            return batch, self.compute_features(batch.images)
+        except MRBError:
+            if self.pictures is not None:
+                self.pictures.expect_nothing()
+            read = collate([self.dataset.read(place, self._check_images) for place in batch.places])["batch"]
+            if isinstance(read, MRBError):
+                raise read from None
+            return read, self.compute_features(read.images)
+
+    @torch.no_grad()
+    def _check_images(self, batch: Batch) -> None:
+        """Raise MRBError for an image whose features cannot be computed."""
+        if self.pictures is not None:
+            self.pictures.fresh(batch.images)
 
     @contextlib.contextmanager
     def _no_sync(self, model: torch.nn.Module) -> Iterator[None]:
@@ -193,7 +222,8 @@ class RerankerTrainer(Trainer):
             if isinstance(part["batch"], MRBError):
                 raise part["batch"]
         if self.pictures is not None:
-            self.pictures.expect(image for part in parts for image in part["batch"].images)
+            with contextlib.suppress(MRBError):  # an image that cannot be read is named where it is needed
+                self.pictures.expect(image for part in parts for image in part["batch"].images)
         return parts, count
 
     def _collect(self, batch: Batch, result: StepResult) -> None:
@@ -204,24 +234,32 @@ class RerankerTrainer(Trainer):
             if isinstance(self.loss, Unified):
                 values |= self.loss.magnitudes(result.groups)
         values["missing"] = float(batch.missing)
+        values["skipped"] = float(len(batch.skipped))
+        self.skipped.add(self.state.global_step + 1, batch.skipped)
         for name, value in values.items():
             self._sums.setdefault(name, []).append(value)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log the loop's values with our own: means over the micro-batches since the last line."""
         if "loss" in logs:
-            names = ["sft", "cl", "weight_positive", "weight_negative", "drift", "tokens", "missing"]
+            names = ["sft", "cl", "weight_positive", "weight_negative", "drift", *SUMS]
             sums = torch.tensor([[sum(self._sums.get(n, ())), len(self._sums.get(n, ()))] for n in names])
             total = self.accelerator.reduce(sums.to(self.args.device), "sum").tolist()
             means = {n: value / count for n, (value, count) in zip(names, total, strict=True) if count}
-            for name in ("tokens", "missing"):  # sums, not means
+            for name in SUMS:
                 means[name] = total[names.index(name)][0]
             logs |= means
             self._sums = {}
+            self.skipped.share(self.accelerator)
         super().log(logs, start_time)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        self.skipped.share(self.accelerator)
+        super()._save_checkpoint(model, trial)
 
     def save_final(self, folder: Path) -> None:
         """Write the trained model into `folder`."""
+        self.skipped.share(self.accelerator)
         self._resumable = False
         self.save_model(str(folder))
 

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import csv
+import logging
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Sequence
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +21,7 @@ from mrb.training.data.prepare import prepare
 from mrb.training.dataset import Batch, join_batches, make_batch
 from mrb.training.model import find_start
 from mrb.training.recipe import LoadedRecipe, Recipe, load_recipe
-from mrb.training.run import Components, build_components
+from mrb.training.run import Components, build_components, train
 from tests.builders.requests import picture
 
 WORDS = ("red", "green", "blue", "white", "black", "yellow", "round", "square", "small", "large", "hot", "cold")
@@ -98,3 +104,44 @@ def batch_of(recipe: Recipe, parts: Components, rows: Sequence[int]) -> Batch:
     (source,) = prepare(recipe.data).sources
     groups = [sample_documents(source.group(row), recipe.sampling, (0, row)) for row in rows]
     return join_batches([make_batch(parts.prompter, group) for group in groups])
+
+
+class KillAtStep(logging.Handler):
+    """Kills its own process once the log has the step."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__()
+        self.step = str(step)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.getMessage().split()[:1] == [self.step]:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def train_until_killed(recipe: LoadedRecipe, out: Path, step: int) -> None:
+    logging.getLogger("mrb").setLevel(logging.INFO)
+    logging.getLogger("mrb").addHandler(KillAtStep(step))
+    train(recipe, out, fresh=False, command=())
+
+
+def killed_at(recipe: LoadedRecipe, out: Path, step: int) -> None:
+    """Train in a process of its own that is killed without warning once the log has this step.
+
+    It is forked from a server that has imported torch and has no thread pool, which would not survive a fork.
+    """
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["torch", "transformers", "mrb.training.run"])
+    child = context.Process(target=train_until_killed, args=(recipe, out, step))
+    child.start()
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
+
+
+def launched(arguments: Sequence[str], processes: int, folder: Path) -> subprocess.CompletedProcess[str]:
+    accelerate = Path(sys.executable).with_name("accelerate")
+    port = str(20_000 + os.getpid() % 20_000)
+    launch = ["launch", "--multi_gpu", "--num_processes", str(processes), "--num_machines", "1"]
+    launch += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", port, "-m", "mrb"]
+    return subprocess.run(
+        [str(accelerate), *launch, *arguments], cwd=folder, capture_output=True, text=True, check=False
+    )

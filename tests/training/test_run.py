@@ -4,14 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-import logging
-import os
-import signal
-import subprocess
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +20,7 @@ from mrb.training.recipe import LoadedRecipe
 from mrb.training.record import read_training_record
 from mrb.training.run import train
 from tests.builders.logs import logged
-from tests.builders.training import recipe_of, toy_groups
+from tests.builders.training import killed_at, launched, recipe_of, toy_groups
 
 pytestmark = pytest.mark.torch
 
@@ -100,37 +94,6 @@ def test_a_run_learns_and_leaves_what_it_says(small: Any, tmp_path: Path) -> Non
     assert f"layout=gmr --set max_length=400 --set min_pixels=3136 --set max_pixels={9408}" in card
 
 
-class KillAtStep(logging.Handler):
-    """Kills its own process once the log has the step."""
-
-    def __init__(self, step: int) -> None:
-        super().__init__()
-        self.step = str(step)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if record.getMessage().split()[:1] == [self.step]:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-
-def train_until_killed(recipe: LoadedRecipe, out: Path, step: int) -> None:
-    logging.getLogger("mrb").setLevel(logging.INFO)
-    logging.getLogger("mrb").addHandler(KillAtStep(step))
-    train(recipe, out, fresh=False, command=())
-
-
-def killed_at(recipe: LoadedRecipe, out: Path, step: int) -> None:
-    """Train in a process of its own that is killed without warning once the log has this step.
-
-    It is forked from a server that has imported torch and has no thread pool, which would not survive a fork.
-    """
-    context = get_context("forkserver")
-    context.set_forkserver_preload(["torch", "transformers", "mrb.training.run"])
-    child = context.Process(target=train_until_killed, args=(recipe, out, step))
-    child.start()
-    child.join()
-    assert child.exitcode == -signal.SIGKILL
-
-
 @pytest.mark.parametrize("method", ["lora", "full"])
 def test_a_killed_run_goes_on_with_the_same_curve(small: Any, tmp_path: Path, method: str) -> None:
     changes = (f"tuning.method={method}", "schedule.steps=5", "output.save_every=2", "rows.trainable=true")
@@ -193,16 +156,6 @@ def test_parts_of_a_step_give_the_curve_of_the_big_batch(small: Any, tmp_path: P
     for one, other in zip(big, parts, strict=True):
         assert other == pytest.approx(one, rel=2e-4)
     assert big[0][1] != big[-1][1]
-
-
-def launched(arguments: Sequence[str], processes: int, folder: Path) -> subprocess.CompletedProcess[str]:
-    accelerate = Path(sys.executable).with_name("accelerate")
-    port = str(20_000 + os.getpid() % 20_000)
-    launch = ["launch", "--multi_gpu", "--num_processes", str(processes), "--num_machines", "1"]
-    launch += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", port, "-m", "mrb"]
-    return subprocess.run(
-        [str(accelerate), *launch, *arguments], cwd=folder, capture_output=True, text=True, check=False
-    )
 
 
 def test_two_processes_give_the_curve_of_one(small: Any, tmp_path: Path) -> None:
