@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 
 from mrb.data.items import ImageHandle
+from mrb.engine.aspect_ratio import refuse_thin
 from mrb.engine.prompt import Ids
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 ANY = 1 << 62
 _PIXTRAL_PATCHES = 1 << 14
 """Pixtral's attention mask has the square of the patches as its size."""
-LONGEST = 200
-"""The largest aspect ratio that Qwen-VL's resizing accepts."""
 _ENOUGH = 0.6
 """A grid of tiles with more than this share of the image's pixels is no better: the models' own choice."""
 
@@ -117,13 +116,6 @@ class VisionTower(Protocol):
     def encode(self, pixels: Sequence[Pixels]) -> list[Features]:
         """Return the tower's output for each image."""
         ...
-
-
-def refuse_thin(image: ImageHandle) -> None:
-    """Raise DataError for an image whose aspect ratio is above LONGEST: Qwen's own resizing refuses it."""
-    width, height = image.open_size
-    if max(height, width) > LONGEST * min(height, width):
-        raise image.error(f"an image of {width} x {height} pixels is too thin for this model ({LONGEST} to 1 at most)")
 
 
 def count_image_tokens(processor: Any, image: ImageHandle) -> int:

@@ -77,7 +77,7 @@ class GroupDataset(Dataset[Batch | MRBError]):
         self.sampling = sampling
         self.seed = seed
         self.prompter = prompter
-        self.order: Ints = order_groups([len(source) for source in sources], count, sampling.by_size, seed)
+        self.order: Ints = order_groups({source.name: len(source) for source in sources}, count, sampling, seed)
 
     def __len__(self) -> int:
         return len(self.order)

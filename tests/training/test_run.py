@@ -209,7 +209,7 @@ def test_test_data_in_the_groups_is_dropped_and_recorded(small: Any, tmp_path: P
     own = groups.with_name("mixed.jsonl")
     own.write_text("".join(json.dumps(row) + "\n" for row in rows))
     said = go(small(f"data.groups=['{own}']", "schedule.steps=1"), tmp_path / "out")
-    assert any("comparing 8 groups with test data" in line for line in said)
+    assert any("mixed.jsonl: checking its groups, once" in line for line in said)
     record = read_training_record(tmp_path / "out")
     assert record is not None
     assert record.groups == 7

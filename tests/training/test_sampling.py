@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from mrb.errors import TrainingError
 from mrb.training.data.group import Sampling, order_groups, sample_documents
 from tests.training.test_data import group
 
@@ -38,18 +39,38 @@ def test_one_kind_fills_up_for_the_other_and_what_is_missing_is_counted() -> Non
         Sampling(first_rank=9, last_rank=3)
 
 
-@pytest.mark.parametrize(("by_size", "shares"), [(0.0, (1 / 3, 1 / 3, 1 / 3)), (1.0, (0.1, 0.3, 0.6))])
-def test_sources_come_as_often_as_asked_in_every_stretch(by_size: float, shares: tuple[float, ...]) -> None:
-    found = order_groups([10, 30, 60], 600, by_size, seed=5)
+SIZES = {"a": 10, "b": 30, "c": 60}
+
+
+@pytest.mark.parametrize(
+    ("sampling", "shares"),
+    [
+        (Sampling(), (1 / 3, 1 / 3, 1 / 3)),
+        (Sampling(by_size=1), (0.1, 0.3, 0.6)),
+        (Sampling(weights={"c": 2}), (0.25, 0.25, 0.5)),
+        (Sampling(by_size=1, weights={"a": 3, "b": 0}), (1 / 3, 0, 2 / 3)),
+    ],
+)
+def test_sources_come_as_often_as_asked_in_every_stretch(sampling: Sampling, shares: tuple[float, ...]) -> None:
+    found = order_groups(SIZES, 600, sampling, seed=5)
     assert found.shape == (600, 3)
     for start in range(0, 600, 100):
         counts = Counter(found[start : start + 100, 0].tolist())
         for source, share in enumerate(shares):
             assert abs(counts[source] - 100 * share) <= 2
-    for source, size in enumerate((10, 30, 60)):
+            assert share or not counts[source]
+    for source, size in enumerate(SIZES.values()):
         own = found[found[:, 0] == source]
-        for visit in range(own[-1, 2]):
+        for visit in range(own[-1, 2] if len(own) else 0):
             rows = own[own[:, 2] == visit, 1]
             assert sorted(rows) == list(range(size))  # all once before one again
-    assert np.array_equal(order_groups([10, 30, 60], 600, by_size, seed=5), found)
-    assert not np.array_equal(order_groups([10, 30, 60], 600, by_size, seed=6), found)
+    assert np.array_equal(order_groups(SIZES, 600, sampling, seed=5), found)
+    assert not np.array_equal(order_groups(SIZES, 600, sampling, seed=6), found)
+
+
+def test_weights_of_no_source_are_refused() -> None:
+    for weights, words in (({"d": 1.0}, "no source 'd'; there are a, b, c"), (dict.fromkeys("abc", 0.0), "weight 0")):
+        with pytest.raises(TrainingError, match=words):
+            order_groups(SIZES, 10, Sampling(weights=weights), seed=0)
+    with pytest.raises(ValueError, match="greater than or equal to 0"):
+        Sampling(weights={"a": -1})

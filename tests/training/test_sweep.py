@@ -193,7 +193,7 @@ def test_the_shipped_sweep_has_the_papers_arms_from_one_start() -> None:
         loss.values()
     )
     assert [arm for arm, recipe in by_arm.items() if recipe.rows.start == "random"] == ["sft-random"]
-    starts = {(r.model.shape, r.model.vocabulary, r.data, r.sampling, r.schedule) for r in by_arm.values()}
+    starts = {(r.model.shape, r.model.vocabulary, r.data, str(r.sampling), r.schedule) for r in by_arm.values()}
     assert len({str(start) for start in starts}) == 1
     assert {run.loaded.recipe.schedule.seed for run in sweep.runs} == set(sweep.settings.seeds)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from mrb.cli.options import add_change_option, add_out_option
+from mrb.cli.train.check import check
 from mrb.cli.train.data import data
 from mrb.cli.train.sweep import sweep
 
@@ -68,5 +69,6 @@ def recipe(recipe: str, changes: tuple[str, ...], out: Path | None, fresh: bool,
     train(loaded, folder, fresh=fresh, command=("mrb", *sys.argv[1:]))
 
 
+command.add_command(check)
 command.add_command(data)
 command.add_command(sweep)

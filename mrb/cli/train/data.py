@@ -18,7 +18,7 @@ from mrb.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from mrb.training.data.files import Form
+    from mrb.training.data.rows import Form
 
 
 @click.command()

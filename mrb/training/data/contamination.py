@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -49,14 +50,15 @@ class HeldOutIndex:
         """SHA-256 over tasks and hashes: a file checked against the same index needs no second check."""
         return hash_json([LAYOUT, {task: hash_bytes(keys.tobytes()) for task, keys in sorted(self.keys.items())}])
 
-    def find_tasks(self, keys: Sequence[int]) -> list[str]:
-        """Return the tasks that have an item with one of `keys`, sorted."""
-        wanted = np.asarray(keys, np.uint64)
-
-        def found(own: Keys) -> bool:  # a task's keys are sorted
-            return len(own) > 0 and bool((own.take(np.searchsorted(own, wanted), mode="clip") == wanted).any())
-
-        return [task for task, own in sorted(self.keys.items()) if found(own)]
+    def find_tasks(self, keys: Sequence[int]) -> dict[int, list[str]]:
+        """Return the tasks that have an item with a key, sorted, for those of `keys` that are of any task."""
+        wanted = np.unique(np.asarray(keys, np.uint64))
+        found: dict[int, list[str]] = {}
+        for task, own in sorted(self.keys.items()):  # a task's keys are sorted
+            if len(own):
+                for key in wanted[own.take(np.searchsorted(own, wanted), mode="clip") == wanted].tolist():
+                    found.setdefault(key, []).append(task)
+        return found
 
 
 def list_held_out() -> list[Task]:
@@ -86,7 +88,7 @@ def _load_keys(task: Task) -> Keys:
         keys = np.unique(np.fromiter(_hash_task(task), np.uint64))
         write_array(path, keys)
     try:
-        found: Keys = np.load(path, allow_pickle=False)
+        found: Keys = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read ({error}); delete it") from error
     return found
@@ -96,12 +98,13 @@ def _hash_task(task: Task) -> Iterator[int]:
     data = load_task_data(task)
     for query_id in data.queries:
         item = data.queries.item(query_id)
-        yield from _hash_item(item, with_text=not item.images)
+        yield from hash_item(item, with_text=not item.images)
     for doc_id in data.corpus:
-        yield from _hash_item(data.corpus.item(doc_id), with_text=True)
+        yield from hash_item(data.corpus.item(doc_id), with_text=True)
 
 
-def _hash_item(item: Item, *, with_text: bool) -> list[int]:
+def hash_item(item: Item, *, with_text: bool) -> list[int]:
+    """Return the hashes of an item's images, and of its text if it has one and `with_text`."""
     keys = [hash_image(image) for image in item.images]
     return [*keys, hash_text(item.text)] if with_text and normalize_text(item.text) else keys
 
@@ -122,12 +125,18 @@ def sum_dropped(parts: Iterable[Dropped]) -> Dropped:
     for part in parts:
         found.update(part.model_dump(exclude={"hits"}))
         hits.update(part.hits)
-    return _make_dropped(found, dict(sorted(hits.items())))
+    return make_dropped(found, dict(sorted(hits.items())))
 
 
-def _make_dropped(counts: Counter[str], hits: dict[str, int]) -> Dropped:
+def make_dropped(counts: Counter[str], hits: dict[str, int]) -> Dropped:
+    """Return the counts of groups, positives and negatives, and of hits by task."""
     groups, positives, negatives = (counts[name] for name in ("groups", "positives", "negatives"))
     return Dropped(groups=groups, positives=positives, negatives=negatives, hits=hits)
+
+
+def is_lost(positives: int, negatives: int, lost_negatives: int) -> bool:
+    """Return whether a group that keeps so many documents is dropped: it has no positive, or lost its last negative."""
+    return not positives or bool(lost_negatives and not negatives)
 
 
 class Checker:
@@ -142,19 +151,16 @@ class Checker:
     @property
     def dropped(self) -> Dropped:
         """What has been removed so far."""
-        return _make_dropped(self._counts, dict(self._hits))
+        return make_dropped(self._counts, dict(self._hits))
 
     def clean(self, group: TrainingGroup) -> TrainingGroup | None:
-        """Return the group without colliding documents, itself if there are none.
-
-        Returns None if its query collides, or if no positive or no negative is left.
-        """
+        """Return the group without colliding documents, itself if there are none; None if `is_lost`."""
         query = self._find_tasks(group.query, with_text=not group.query.item.images)
         positives = [one for one in group.positives if not self._find_tasks(one, with_text=True)]
         negatives = [one for one in group.negatives if not self._find_tasks(one, with_text=True)]
         lost = len(group.positives) - len(positives), len(group.negatives) - len(negatives)
         self._counts.update(positives=lost[0], negatives=lost[1])
-        if query or not positives or not negatives:
+        if query or is_lost(len(positives), len(negatives), lost[1]):
             self._counts["groups"] += 1
             return None
         return replace(group, positives=positives, negatives=negatives) if any(lost) else group
@@ -164,7 +170,8 @@ class Checker:
         if key not in self._known:
             if len(self._known) >= ITEMS_KEPT:
                 self._known.clear()
-            self._known[key] = self._index.find_tasks(_hash_item(one.item, with_text=with_text))
+            found = self._index.find_tasks(hash_item(one.item, with_text=with_text))
+            self._known[key] = sorted(set(chain.from_iterable(found.values())))
         self._hits.update(self._known[key])
         return self._known[key]
 

@@ -10,30 +10,21 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import sys
-from collections.abc import Iterable, Iterator, Mapping
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from mrb._util.files import compute_unpacked_limit, load_json, open_atomically
-from mrb._util.hashing import hash_file
-from mrb._util.parquet import open_untrusted
+from mrb._util.files import open_atomically
 from mrb.data.items import ImageHandle, Item
 from mrb.errors import DataError, MRBError, TrainingError, format_first_problem, to_one_line
-from mrb.hub.manifest import find_cache_root
 from mrb.training.data.group import TrainingGroup, TrainingItem
-
-Form = Literal["jsonl", "parquet"]
-ROWS_AT_ONCE = 64
-MAX_LINE_BYTES = 256 * 1024 * 1024
-MAX_FOOTER_BYTES = 128 * 1024 * 1024
-"""Images make groups large, so a file has many small row groups, and a large footer."""
+from mrb.training.data.rows import ROWS_AT_ONCE, STRETCH_BYTES, Starts, find_form, open_rows
 
 _IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 _ITEM = pa.struct(
@@ -54,7 +45,9 @@ class _Row(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class _Image(_Row):
+class ImageRow(_Row):
+    """An image in a row: its path, or its bytes."""
+
     encoded: Annotated[str | bytes | None, Field(alias="bytes")] = None
     path: str | None = None
 
@@ -64,68 +57,91 @@ class _Image(_Row):
         return {"path": given} if isinstance(given, str) else given
 
     @model_validator(mode="after")
-    def _either(self) -> _Image:
+    def _either(self) -> ImageRow:
         if (self.encoded is None) == (self.path is None):
             raise ValueError("an image is a path or bytes, one of the two")
+        if self.path is not None and _climbs(self.path):
+            raise _refuse_outside(self.path)
         return self
 
 
-class _Item(_Row):
+class ItemRow(_Row):
+    """A query or a document in a row."""
+
     text: str | None = None
-    image: _Image | None = None
+    image: ImageRow | None = None
     id: str | None = None
     rank: Annotated[int, Field(ge=1)] | None = None
     score: Annotated[float, Field(allow_inf_nan=False)] | None = None
 
+    @model_validator(mode="after")
+    def _some(self) -> ItemRow:
+        if self.image is None and not self.text:
+            raise ValueError("an item with neither text nor image")
+        return self
 
-class _Group(_Row):
+
+class GroupRow(_Row):
+    """A row of a file of groups."""
+
     instruction: str | None = None
     source: str = Field(min_length=1, max_length=200)
-    query: _Item
-    positives: list[_Item] = Field(min_length=1)
-    negatives: list[_Item] = Field(min_length=1)
+    query: ItemRow
+    positives: list[ItemRow] = Field(min_length=1)
+    negatives: list[ItemRow]
+
+    @property
+    def items(self) -> list[ItemRow]:
+        """The query and all documents, positives first."""
+        return [self.query, *self.positives, *self.negatives]
 
 
 class GroupFile:
     """The groups of a file, by row. A row is read when it is accessed, its images when they are opened.
 
-    `sources` holds each row's source. Images outside the file's folder are refused, so that an untrusted file reads
-    nothing else.
+    Images outside the file's folder are refused, so that an untrusted file reads nothing else.
 
     Args:
-        path: The file; opening it reads every row once.
+        path: The file.
+        starts: Where its rows start (`find_starts`), if that is known; else the file is read once.
+        first: The row that starts at `starts[0]`, if they are of a part of the file.
 
     Raises:
-        TrainingError: Names the first row that is not a group.
+        TrainingError: Names the file, or the row that is accessed and is not a group.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, starts: Starts | None = None, first: int = 0) -> None:
         self.path = path
         if not path.is_file():
             raise TrainingError(f"{path}: no such file of groups; `mrb train data` makes one")
         self.folder = path.parent.resolve()
-        self.sha256 = hash_file(path)
-        form = find_form(path)
-        self._rows: _JsonRows | _ParquetRows = _JsonRows(path) if form == "jsonl" else _ParquetRows(path, self.sha256)
-        self.sources = [self._check(row).source for row in range(len(self._rows))]
-        if not self.sources:
+        self.rows = open_rows(path, starts, first)
+        if not len(self.rows):
             raise TrainingError(f"{path}: holds no group")
 
     def __len__(self) -> int:
-        return len(self.sources)
+        return len(self.rows)
 
     def __getitem__(self, row: int) -> TrainingGroup:
-        found = self._check(row)
+        found = self.read_row(row)
+        where = self._where(row)
         return TrainingGroup(
             instruction=found.instruction or "",
             source=found.source,
-            query=self._item(row, found.query),
-            positives=tuple(self._item(row, item) for item in found.positives),
-            negatives=tuple(self._item(row, item) for item in found.negatives),
+            query=self._item(where, found.query),
+            positives=tuple(self._item(where, item) for item in found.positives),
+            negatives=tuple(self._item(where, item) for item in found.negatives),
         )
 
     def __iter__(self) -> Iterator[TrainingGroup]:
         return (self[row] for row in range(len(self)))
+
+    def read_row(self, row: int) -> GroupRow:
+        """Return a row as it is in the file."""
+        try:
+            return GroupRow.model_validate(self.rows[row])
+        except ValidationError as error:
+            raise TrainingError(f"{self._where(row)}: not a group: {format_first_problem(error)}") from error
 
     def _where(self, row: int) -> str:
         """Return the name of a row for errors."""
@@ -135,48 +151,46 @@ class GroupFile:
         """Return the error with file and row before its message, unless it has them."""
         return error if str(error).startswith(self._where(row)) else error.at(self._where(row))
 
-    def _check(self, row: int) -> _Group:
-        try:
-            return _Group.model_validate(self._rows[row])
-        except ValidationError as error:
-            raise TrainingError(f"{self._where(row)}: not a group: {format_first_problem(error)}") from error
-
-    def _item(self, row: int, found: _Item) -> TrainingItem:
-        # A data loader's worker sends its images to the trainer: they can be pickled.
-        image = None if found.image is None else self._image(row, found.image)
-        if image is None and not found.text:
-            raise TrainingError(f"{self._where(row)}: an item with neither text nor image")
+    def _item(self, where: str, found: ItemRow) -> TrainingItem:
+        image = None if found.image is None else open_image(self.folder, found.image, f"{where}, ")
         return TrainingItem(Item(found.text or "", image), found.id or "", found.rank, found.score)
 
-    def _image(self, row: int, image: _Image) -> ImageHandle:
-        if image.path is not None:
-            place = self._resolve(row, image.path)
-            return ImageHandle(partial(_read, place), where=f"{self._where(row)}, image {image.path}")
-        data = image.encoded
-        if isinstance(data, str):
-            try:
-                data = base64.b64decode(data, validate=True)
-            except binascii.Error as error:
-                raise TrainingError(f"{self._where(row)}: the bytes of an image are not base64: {error}") from error
-        return ImageHandle(partial(bytes, data or b""), where=f"{self._where(row)}, an image given as bytes")
 
-    def _resolve(self, row: int, path: str) -> Path:
-        place = (self.folder / path).resolve()
-        if Path(path).is_absolute() or not place.is_relative_to(self.folder):
-            raise TrainingError(
-                f"{self._where(row)}: image {to_one_line(path, 80)!r} lies outside {self.folder}; "
-                "paths are relative to the file's folder and stay inside it"
-            )
-        return place
+def open_image(folder: Path, image: ImageRow, where: str = "") -> ImageHandle:
+    """Return an image of a file in `folder`, which must be resolved. Nothing of it is read or decoded yet.
+
+    `where` begins its name in errors.
+    """
+    # A data loader's worker sends its images to the trainer: they can be pickled.
+    if image.path is None:
+        where = f"{where}an image given as bytes"
+        return ImageHandle(partial(_decode, image.encoded or b"", where), where=where)
+    where = f"{where}image {image.path}"
+    return ImageHandle(partial(_read, folder, image.path, where), where=where)
 
 
-def find_form(path: Path) -> Form:
-    """Return the format by the file's suffix. Raises TrainingError for another suffix."""
-    if path.suffix == ".jsonl":
-        return "jsonl"
-    if path.suffix == ".parquet":
-        return "parquet"
-    raise TrainingError(f"{path}: a file of groups ends in .jsonl or .parquet")
+def find_group_files(names: Sequence[str]) -> list[Path]:
+    """Return the files of groups that `names` stand for: files, patterns (`own/p*.jsonl`) and folders, in order.
+
+    The files of a pattern or folder are sorted by name; a folder stands for the `.jsonl` and `.parquet` files in it.
+
+    Raises:
+        TrainingError: Nothing is found for a name, or a file is found twice.
+    """
+    found: dict[Path, str] = {}
+    for name in names:
+        if Path(name).is_dir():
+            some = sorted(path for path in Path(name).iterdir() if path.suffix in (".jsonl", ".parquet"))
+        else:
+            whole = Path(name)
+            some = [whole] if whole.is_file() else sorted(Path(whole.anchor).glob(str(whole.relative_to(whole.anchor))))
+        if not some:
+            raise TrainingError(f"{name}: no such file of groups; `mrb train data` makes one")
+        for path in some:
+            if path in found:
+                raise TrainingError(f"{path}: is in both {found[path]!r} and {name!r}; name each file of groups once")
+            found[path] = name
+    return list(found)
 
 
 def write_groups(path: Path, groups: Iterable[TrainingGroup], *, embed: bool = False) -> int:
@@ -233,10 +247,25 @@ def _write_jsonl(path: Path, rows: Iterator[dict[str, Any]]) -> int:
 def _write_parquet(path: Path, rows: Iterator[dict[str, Any]]) -> int:
     count = 0
     with open_atomically(path) as file, pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
-        while some := list(islice(rows, ROWS_AT_ONCE)):
+        for some in _split_rows(rows):
             writer.write_table(pa.Table.from_pylist(some, schema=SCHEMA))
             count += len(some)
     return count
+
+
+def _split_rows(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Yield the rows of each row group: few, because a row is read with its row group."""
+    some: list[dict[str, Any]] = []
+    size = 0
+    for row in rows:
+        some.append(row)
+        items = (row["query"], *row["positives"], *row["negatives"])
+        size += sum(len(item["text"]) + len(item.get("image", {}).get("bytes", b"")) for item in items)
+        if len(some) == ROWS_AT_ONCE or size > STRETCH_BYTES:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
 
 
 def _decode_base64(value: object) -> str:
@@ -244,78 +273,30 @@ def _decode_base64(value: object) -> str:
     return base64.b64encode(value).decode()
 
 
-def _read(path: Path) -> bytes:
+def _decode(data: str | bytes, where: str) -> bytes:
+    if isinstance(data, bytes):
+        return data
     try:
-        return path.read_bytes()
+        return base64.b64decode(data, validate=True)
+    except binascii.Error as error:
+        raise DataError(f"{where}: not base64: {error}") from error
+
+
+def _read(folder: Path, path: str, where: str) -> bytes:
+    try:
+        place = (folder / path).resolve()
+        if place.is_relative_to(folder):  # it may be a link
+            return place.read_bytes()
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+        raise DataError(f"{where}: cannot be read: {error.strerror}") from error
+    raise DataError(f"{where}: {_refuse_outside(path)}")
 
 
-class _JsonRows:
-    """The lines of a file, accessed by their byte offsets."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._starts: list[int] = []
-        self._lengths: list[int] = []
-        at = 0
-        with path.open("rb") as file:
-            while line := file.readline(MAX_LINE_BYTES + 1):
-                if len(line) > MAX_LINE_BYTES:
-                    raise TrainingError(f"{path}, row {len(self._starts) + 1}: longer than {MAX_LINE_BYTES} bytes")
-                if line.strip():
-                    self._starts.append(at)
-                    self._lengths.append(len(line))
-                at += len(line)
-
-    def __len__(self) -> int:
-        return len(self._starts)
-
-    def __getitem__(self, row: int) -> Mapping[str, Any]:
-        with self.path.open("rb") as file:
-            file.seek(self._starts[row])
-            line = file.read(self._lengths[row])
-        try:
-            content = load_json(line)
-        except ValueError as error:
-            raise TrainingError(f"{self.path}, row {row + 1}: not JSON: {to_one_line(error)}") from error
-        if not isinstance(content, dict):
-            raise TrainingError(f"{self.path}, row {row + 1}: not a JSON object")
-        return content
+def _climbs(path: str) -> bool:
+    return path.startswith(("/", "\\")) or "\0" in path or (".." in path and os.path.normpath(path).startswith(".."))
 
 
-def _unpack(path: Path, unpacked: Path) -> None:
-    left = limit = compute_unpacked_limit(path.stat().st_size)
-    with (
-        open_untrusted(path, TrainingError, max_bytes=sys.maxsize, max_footer=MAX_FOOTER_BYTES) as file,
-        open_atomically(unpacked) as out,
-        pa.ipc.new_file(out, file.schema_arrow) as writer,
-    ):
-        for batch in file.iter_batches(ROWS_AT_ONCE):
-            left -= batch.nbytes
-            if left < 0:
-                raise TrainingError(f"{path}: more than {limit} bytes when unpacked, too much for a file of its size")
-            writer.write_batch(batch)
-
-
-class _ParquetRows:
-    """The rows of a Parquet file, unpacked once into MRB's cache and memory-mapped: Parquet has no access to single
-    rows.
-    """
-
-    def __init__(self, path: Path, sha256: str) -> None:
-        self.path = path
-        unpacked = find_cache_root() / "groups" / f"{sha256}.arrow"
-        try:
-            if not unpacked.is_file():
-                _unpack(path, unpacked)
-            self._table = pa.ipc.open_file(pa.memory_map(str(unpacked))).read_all()
-        except (pa.ArrowException, OSError) as error:
-            raise TrainingError(f"{path}: cannot be read: {to_one_line(error)}") from error
-
-    def __len__(self) -> int:
-        return int(self._table.num_rows)
-
-    def __getitem__(self, row: int) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = self._table.slice(row, 1).to_pylist()[0]
-        return found
+def _refuse_outside(path: str) -> ValueError:
+    return ValueError(
+        f"image {to_one_line(path, 80)!r} lies outside the file's folder; paths are relative to it and stay inside it"
+    )

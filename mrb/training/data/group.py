@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,7 @@ from pydantic import Field, model_validator
 
 from mrb._util.model import Model
 from mrb.data.items import Item
+from mrb.errors import TrainingError
 
 Ints = npt.NDArray[np.int64]
 
@@ -60,7 +62,8 @@ class Sampling(Model):
     `negatives` documents are not relevant: a fraction `hard` of them from the first stage's ranks `first_rank` to
     `last_rank`, the rest from the corpus; if one kind runs out, the other fills up. `positives` documents are relevant.
     A source is visited in proportion to its number of groups to the power `by_size`: 0 visits all sources equally
-    often, 1 in proportion to their groups.
+    often, 1 in proportion to their groups. `weights` multiplies this for the sources it names: with 2 a source is
+    visited twice as often, with 0 never.
     """
 
     negatives: int = Field(default=16, ge=1, le=1000)
@@ -69,6 +72,7 @@ class Sampling(Model):
     last_rank: int = Field(default=100, ge=1)
     positives: int = Field(default=1, ge=1)
     by_size: float = Field(default=0.0, ge=0, le=1)
+    weights: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(default={})
 
     @model_validator(mode="after")
     def _window(self) -> Sampling:
@@ -102,31 +106,42 @@ def _shuffle(items: Sequence[TrainingItem], rng: np.random.Generator) -> list[Tr
     return [items[place] for place in rng.permutation(len(items))]
 
 
-def order_groups(sizes: Sequence[int], count: int, by_size: float, seed: int) -> Ints:
+def order_groups(sizes: Mapping[str, int], count: int, sampling: Sampling, seed: int) -> Ints:
     """Order the groups of a whole run.
 
-    Every stretch of the order holds each source about as often as `Sampling.by_size` says. All rows of a source come
-    once before one comes again, which increments its visit.
+    Every stretch of the order holds each source about as often as `by_size` and `weights` of `Sampling` say. All rows
+    of a source come once before one comes again, which increments its visit.
 
     Args:
-        sizes: Number of groups of each source.
+        sizes: Number of groups of each source, by its name.
         count: Groups of the run.
-        by_size: As in `Sampling`.
+        sampling: As in `Sampling`.
         seed: Seed of the order.
 
     Returns:
         int64[count, 3] of (source, row in the source, visit).
+
+    Raises:
+        TrainingError: A weight is of no source, or none is left.
     """
+    unknown = [name for name in sampling.weights if name not in sizes]
+    if unknown:
+        raise TrainingError(f"sampling.weights: no source {unknown[0]!r}; there are {', '.join(sizes)}")
     rng = np.random.default_rng([seed, len(sizes)])
-    shares = np.asarray(sizes, np.float64) ** by_size
+    weights = [sampling.weights.get(name, 1.0) for name in sizes]
+    shares = np.asarray(list(sizes.values()), np.float64) ** sampling.by_size * weights
+    if not shares.any():
+        raise TrainingError("sampling.weights: all sources have weight 0")
     shares /= shares.sum()
     # A source's k-th turn is at (k + u) / share: evenly spread, and turns of different sources do not coincide.
-    turns = np.ceil(count * shares).astype(np.int64) + 1
-    places = np.concatenate([(np.arange(n) + rng.random()) / share for n, share in zip(turns, shares, strict=True)])
+    turns = np.where(shares > 0, np.ceil(count * shares).astype(np.int64) + 1, 0)
+    places = np.concatenate(
+        [(np.arange(n) + rng.random()) / (share or 1) for n, share in zip(turns, shares, strict=True)]
+    )
     chosen = np.repeat(np.arange(len(sizes)), turns)[np.argsort(places, kind="stable")[:count]]
     order = np.empty((count, 3), np.int64)
     order[:, 0] = chosen
-    for source, size in enumerate(sizes):
+    for source, size in enumerate(sizes.values()):
         own = np.flatnonzero(chosen == source)
         visits = -(-len(own) // size)
         rows = np.concatenate([np.empty(0, np.int64), *(rng.permutation(size) for _ in range(visits))])

@@ -8,9 +8,12 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from importlib.metadata import entry_points
 from pathlib import Path
+
+import numpy as np
 
 from mrb._util.hashing import hash_file, hash_json
 from mrb._util.model import Model
@@ -19,9 +22,11 @@ from mrb.data.task import load_task
 from mrb.data.task_data import TaskData
 from mrb.errors import MRBError, TrainingError
 from mrb.hub.manifest import find_cache_root
-from mrb.training.data.contamination import Checker, Dropped, HeldOutIndex, list_held_out, load_held_out, sum_dropped
-from mrb.training.data.files import GroupFile
-from mrb.training.data.group import TrainingGroup
+from mrb.training.data.check import FileChecker
+from mrb.training.data.check_record import USABLE, CheckRecord, RowTable, read_check
+from mrb.training.data.contamination import Dropped, HeldOutIndex, list_held_out, load_held_out, sum_dropped
+from mrb.training.data.files import GroupFile, find_group_files
+from mrb.training.data.group import Ints, TrainingGroup
 from mrb.training.data.mine_negatives import BuildOptions
 from mrb.training.data.write_dataset import locate_record, make_groups, read_record
 from mrb.training.recipe import DataSettings, DataTask
@@ -36,43 +41,89 @@ LAYOUT = 1
 
 
 @dataclass(frozen=True)
-class Source:
-    """A source of groups: the rows of a file that carry its name and may be trained on.
+class CheckedFile:
+    """A file of groups and what its check found."""
 
-    `changed` holds the groups of rows from which documents were removed because they are test data.
+    file: GroupFile
+    record: CheckRecord
+    table: RowTable
+
+    def read_group(self, row: int) -> TrainingGroup:
+        """Return a row's group without the documents that are test data."""
+        group = self.file[row]
+        first, last = np.searchsorted(self.table.rows, (row, row + 1)).tolist()
+        if first == last:
+            return group
+        gone = set(self.table.places[first:last].tolist())
+        count = len(group.positives)
+        return replace(
+            group,
+            positives=[one for place, one in enumerate(group.positives) if place not in gone],
+            negatives=[one for place, one in enumerate(group.negatives, start=count) if place not in gone],
+        )
+
+
+@dataclass(frozen=True)
+class Source:
+    """A source of groups: the rows of its files that carry its name and may be trained on, int64[rows] for each file.
+
+    Its groups are numbered through all files.
     """
 
     name: str
-    file: GroupFile
-    rows: Sequence[int]
-    changed: dict[int, TrainingGroup] = field(default_factory=dict)
+    files: tuple[tuple[CheckedFile, Ints], ...]
+
+    @cached_property
+    def _ends(self) -> Ints:
+        return np.cumsum([len(rows) for _, rows in self.files])
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return int(self._ends[-1])
+
+    def _find(self, place: int) -> tuple[CheckedFile, int]:
+        number = int(np.searchsorted(self._ends, place, side="right"))
+        file, rows = self.files[number]
+        return file, int(rows[place - self._ends[number]])  # from the end
 
     def group(self, place: int) -> TrainingGroup:
         """Return a group by its index among the source's own rows."""
-        row = self.rows[place]
-        return self.changed[row] if row in self.changed else self.file[row]
+        file, row = self._find(place)
+        return file.read_group(row)
 
     def locate_error(self, place: int, error: MRBError) -> MRBError:
         """Return a group's error with file and row before its message."""
-        return self.file.locate_error(self.rows[place], error)
+        file, row = self._find(place)
+        return file.file.locate_error(row, error)
+
+
+class SourceFile(Model):
+    """What a training record says of a file of a source: its name, the hash of its content, and the groups used."""
+
+    name: str
+    sha256: str
+    groups: int
 
 
 class SourceRecord(Model):
-    """What a training record says of a source. `file` is the name of the file of groups, `sha256` the hash of its
-    content.
+    """What a training record says of a source.
 
-    `task` and `first_stage` say what it was made from, if its data record is next to it.
+    `task` and `first_stage` say what it was made from, if all its files have the same data record next to them.
     """
 
     name: str
-    file: str
-    sha256: str
-    groups: int
+    files: tuple[SourceFile, ...]
     task: str | None = None
     first_stage: str | None = None
+
+    @property
+    def groups(self) -> int:
+        """The number of groups used."""
+        return sum(file.groups for file in self.files)
+
+    @property
+    def sha256(self) -> str:
+        """The hash of the file's content; of several files, the hash of their hashes."""
+        return self.files[0].sha256 if len(self.files) == 1 else hash_json([file.sha256 for file in self.files])
 
 
 class Contamination(Model):
@@ -98,42 +149,87 @@ class Prepared:
 
 
 def prepare(settings: DataSettings) -> Prepared:
-    """Return the sources of a recipe's data.
+    """Return the sources of a recipe's data. Files that were not yet checked against this test data are checked.
 
-    Raises TrainingError if a file is not a file of groups, or if nothing of it is left.
+    Raises:
+        TrainingError: A file is not a file of groups, a row cannot be trained on, or nothing of a file is left.
     """
     index = load_held_out(list_held_out())
-    paths = [Path(name) for name in settings.groups]
-    paths += [_build_groups(task, settings, index) for task in settings.tasks]
-    sources: list[Source] = []
-    records: list[SourceRecord] = []
-    dropped: list[Dropped] = []
-    for path in paths:
-        found, lost = _open_sources(path, index)
-        made = read_record(path)
-        if made is not None and made.sha256 != found[0].file.sha256:
-            made = None
-        sources += found
-        dropped.append(lost)
-        records += [
-            SourceRecord(
-                name=source.name,
-                file=path.name,
-                sha256=source.file.sha256,
-                groups=len(source),
-                task=None if made is None else made.task,
-                first_stage=None if made is None else made.first_stage,
-            )
-            for source in found
-        ]
-    names = [source.name for source in sources]
-    twice = [name for name in names if names.count(name) > 1]
-    if twice:
-        raise TrainingError(f"source {twice[0]!r} is in two files; give each file its own sources")
+    files: list[CheckedFile] = []
+    with FileChecker(index) as checker:
+        for path in list_files(settings, index):
+            files.append(_open_checked(path, checker))
+            _refuse_bad(files[-1])
+    names = list(dict.fromkeys(name for file in files for name in file.record.sources))
+    sources = [source for name in names if (source := _gather(name, files)) is not None]
     contamination = Contamination(
-        checked=tuple(sorted(index.keys)), unknown=tuple(sorted(index.unknown)), dropped=sum_dropped(dropped)
+        checked=tuple(sorted(index.keys)),
+        unknown=tuple(sorted(index.unknown)),
+        dropped=sum_dropped([file.record.dropped for file in files]),
     )
-    return Prepared(tuple(sources), tuple(records), contamination)
+    return Prepared(tuple(sources), tuple(map(_make_source_record, sources)), contamination)
+
+
+def list_files(settings: DataSettings, index: HeldOutIndex) -> list[Path]:
+    """Return the files of groups of a recipe; those of tasks are built if they are not there."""
+    return [*find_group_files(settings.groups), *(_build_groups(task, settings, index) for task in settings.tasks)]
+
+
+def check_file(path: Path, checker: FileChecker) -> tuple[CheckRecord, RowTable]:
+    """Check a file. Content that `mrb train data` compared with the same test data is not compared again."""
+    made = read_record(path)
+    clean = made is not None and made.checked == checker.index.identity
+    return checker.check(path, (made.sha256, made.dropped) if made is not None and clean else None)
+
+
+def _open_checked(path: Path, checker: FileChecker) -> CheckedFile:
+    if not path.is_file():
+        raise TrainingError(f"{path}: no such file of groups; `mrb train data` makes one")
+    found = read_check(path, checker.index.identity)
+    if found is None or found[0].bad:  # what was bad may have been put right since: an image that was missing
+        logger.info(f"{path}: checking its groups, once")
+        found = check_file(path, checker)
+    record, table = found
+    return CheckedFile(GroupFile(path, table.starts), record, table)
+
+
+def _refuse_bad(file: CheckedFile) -> None:
+    record, path = file.record, file.file.path
+    if record.bad:
+        more = f" (and {record.bad - 1} more rows; `mrb train check {path}` lists them)" if record.bad > 1 else ""
+        raise TrainingError(f"{record.problems[0]}{more}")
+    if not (file.table.states == USABLE).any():
+        raise TrainingError(
+            f"{path}: nothing is left to train on of {record.groups} groups: {record.dropped.groups} are test data, "
+            f"{record.no_negatives} have no negatives"
+        )
+
+
+def _gather(name: str, files: Sequence[CheckedFile]) -> Source | None:
+    """Return the source `name`, None if none of its groups can be used."""
+    parts = []
+    for file in files:
+        if name in file.record.sources:
+            own = file.table.sources == file.record.sources.index(name)
+            rows = np.flatnonzero(own & (file.table.states == USABLE))
+            if len(rows):
+                parts.append((file, rows))
+    return Source(name, tuple(parts)) if parts else None
+
+
+def _make_source_record(source: Source) -> SourceRecord:
+    made = [read_record(file.file.path) for file, _ in source.files]
+    origins = {
+        (record.task, record.first_stage)
+        if record is not None and record.sha256 == file.record.sha256
+        else (None, None)
+        for record, (file, _) in zip(made, source.files, strict=True)
+    }
+    task, first_stage = origins.pop() if len(origins) == 1 else (None, None)
+    files = (
+        SourceFile(name=file.file.path.name, sha256=file.record.sha256, groups=len(rows)) for file, rows in source.files
+    )
+    return SourceRecord(name=source.name, files=tuple(files), task=task, first_stage=first_stage)
 
 
 def derive(name: str, data: TaskData, copies: int) -> TaskData:
@@ -181,45 +277,3 @@ def _build_groups(wanted: DataTask, settings: DataSettings, index: HeldOutIndex)
             data = derive(wanted.derived, data, wanted.copies)
         make_groups(data, folder, index, first_stage=wanted.first_stage, options=options)
     return path
-
-
-def _open_sources(path: Path, index: HeldOutIndex) -> tuple[list[Source], Dropped]:
-    """Return the sources in a file without test data.
-
-    A file already checked against the same index is not hashed again.
-    """
-    file = GroupFile(path)
-    record = read_record(path)
-    changed: dict[int, TrainingGroup] = {}
-    gone: set[int] = set()
-    if record is not None and record.sha256 == file.sha256 and record.checked == index.identity:
-        dropped = record.dropped
-    else:
-        logger.info(f"{path}: comparing {len(file):,} groups with test data")
-        checker = Checker(index)
-        for row, group in enumerate(file):
-            try:
-                _refuse_thin(group)
-                kept = checker.clean(group)
-            except MRBError as error:
-                raise file.locate_error(row, error) from error
-            if kept is None:
-                gone.add(row)
-            elif kept is not group:
-                changed[row] = kept
-        dropped = checker.dropped
-    names = list(dict.fromkeys(file.sources))
-    rows = {name: [row for row, own in enumerate(file.sources) if own == name and row not in gone] for name in names}
-    found = [Source(name, file, own, changed) for name, own in rows.items() if own]
-    if not found:
-        raise TrainingError(f"{path}: all {len(file)} groups are test data, nothing is left to train on")
-    return found, dropped
-
-
-def _refuse_thin(group: TrainingGroup) -> None:
-    """Raise DataError for the first image that no trainable model takes."""
-    from mrb.engine.vision import refuse_thin
-
-    for one in group.items:
-        if one.item.image is not None:
-            refuse_thin(one.item.image)

@@ -19,8 +19,9 @@ from mrb.data.task_fields import Sha256
 from mrb.errors import TrainingError, format_first_problem
 from mrb.retrieval.first_stage import load_first_stage, make_candidates
 from mrb.training.data.contamination import Checker, Dropped, HeldOutIndex
-from mrb.training.data.files import Form, write_groups
+from mrb.training.data.files import write_groups
 from mrb.training.data.mine_negatives import BuildOptions, GroupBuilder
+from mrb.training.data.rows import Form
 
 TRACK = "training"
 

@@ -1,0 +1,160 @@
+"""What a check of a file of groups found: a record, and arrays over its rows, so that no start repeats the check.
+
+`NAME.check.json` and `NAME.check.npz` are next to the file, or in MRB's cache if its folder cannot be written to. They
+hold for one content of the file and one index of test data.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import ValidationError
+
+from mrb._util.files import open_atomically, read_json, write_json
+from mrb._util.hashing import hash_file, hash_json
+from mrb._util.model import Model
+from mrb.data.task_fields import Sha256
+from mrb.errors import TrainingError, format_first_problem, to_one_line
+from mrb.hub.manifest import find_cache_root
+from mrb.training.data.contamination import Dropped
+from mrb.training.data.rows import Starts
+
+USABLE, NO_NEGATIVES, TEST_DATA, BAD = range(4)
+"""The states of a row."""
+LISTED = 20
+"""Number of bad and of doubtful rows that a record lists; it counts all of them."""
+
+
+class CheckRecord(Model):
+    """The record of a check.
+
+    `checked` is the identity of the index of test data. `bad` rows cannot be trained on, `problems` says why, for the
+    first of them; `doubtful` lists the first rows with a document that is both positive and negative (`contradictory`
+    in all), or twice a positive (`doubled`). `seconds` is the time of the check, by `processes`.
+    """
+
+    schema_version: Literal[1] = 1
+    sha256: Sha256
+    size: int
+    modified: int
+    checked: Sha256
+    groups: int
+    images: int
+    sources: tuple[str, ...]
+    no_negatives: int
+    dropped: Dropped
+    bad: int
+    problems: tuple[str, ...]
+    contradictory: int
+    doubled: int
+    doubtful: tuple[str, ...]
+    seconds: float
+    processes: int
+
+
+@dataclass(frozen=True)
+class RowTable:
+    """What is known of each row.
+
+    `starts` says where the rows start (`find_starts`), `sources` int32[rows] the number of each row's source in
+    `CheckRecord.sources`, `states` uint8[rows] whether it can be used. The documents that are test data are the
+    `places` int32[hits] (from 0, positives first) of the `rows` int64[hits], sorted.
+    """
+
+    starts: Starts
+    sources: npt.NDArray[np.int32]
+    states: npt.NDArray[np.uint8]
+    rows: npt.NDArray[np.int64]
+    places: npt.NDArray[np.int32]
+
+
+def read_check(path: Path, index_identity: str) -> tuple[CheckRecord, RowTable] | None:
+    """Return what a check of this content of `path` against this index found; None if there was none.
+
+    The file is hashed only if its size is that of the record and its time of change is not.
+
+    Raises TrainingError if a record is damaged.
+    """
+    status = path.stat()
+    for place in (path.parent, _find_cache(path)):
+        record = _read_record(place / f"{path.stem}.check.json")
+        if record is None or (record.checked, record.size) != (index_identity, status.st_size):
+            continue
+        if record.modified != status.st_mtime_ns:
+            if hash_file(path) != record.sha256:
+                continue
+            record = record.model_copy(update={"modified": status.st_mtime_ns})
+            write_json(_find_place(path) / f"{path.stem}.check.json", record.model_dump(mode="json"))
+        table = _read_table(place / f"{path.stem}.check.npz", _name_check(record))
+        if table is not None:
+            return record, table
+    return None
+
+
+def write_check(path: Path, record: CheckRecord, table: RowTable) -> None:
+    """Write what a check of `path` found."""
+    place = _find_place(path)
+    with open_atomically(place / f"{path.stem}.check.npz") as file:
+        np.savez(file, check=np.asarray(_name_check(record)), **vars(table))
+    write_json(place / f"{path.stem}.check.json", record.model_dump(mode="json"))
+
+
+def format_check(path: Path, record: CheckRecord, *, before: bool) -> Iterator[str]:
+    """Yield the record in a few lines; `before` says that the check was not made now."""
+    how = "checked before" if before else f"{record.seconds:,.1f} s, {record.processes} processes"
+    yield f"{path}: {record.groups:,} groups, {record.images:,} image files ({how})"
+    dropped = record.dropped
+    tasks = ", ".join(f"{task} {count}" for task, count in dropped.hits.items()) or "none"
+    yield (
+        f"  in test data (left out): {dropped.groups} groups, {dropped.positives} positives, {dropped.negatives} "
+        f"negatives; by task: {tasks}"
+    )
+    yield (
+        f"  {record.no_negatives} groups without negatives (left out), {record.contradictory} with a document that is "
+        f"both positive and negative, {record.doubled} with a positive twice"
+    )
+    yield from (f"  {line}" for line in record.doubtful)
+    if record.bad:
+        yield f"  {record.bad} groups cannot be trained on:"
+        yield from (f"  {line}" for line in record.problems)
+
+
+def _name_check(record: CheckRecord) -> str:
+    return f"{record.sha256} {record.checked}"
+
+
+def _read_table(place: Path, name: str) -> RowTable | None:
+    """Return the table of the check `name`; None if it is of another, after a kill between the two files."""
+    if not place.is_file():
+        return None
+    try:
+        with np.load(place, allow_pickle=False) as arrays:
+            if str(arrays["check"]) != name:
+                return None
+            return RowTable(**{field.name: arrays[field.name] for field in fields(RowTable)})
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise TrainingError(f"{place}: cannot be read ({to_one_line(error)}); delete it and check again") from error
+
+
+def _find_place(path: Path) -> Path:
+    return path.parent if os.access(path.parent, os.W_OK) else _find_cache(path)
+
+
+def _find_cache(path: Path) -> Path:
+    return find_cache_root() / "checked" / hash_json(str(path.parent.resolve()))[:32]
+
+
+def _read_record(place: Path) -> CheckRecord | None:
+    if not place.is_file():
+        return None
+    try:
+        return CheckRecord.model_validate(read_json(place))
+    except ValidationError as error:
+        raise TrainingError(f"{place}: {format_first_problem(error)}; delete it and check again") from error
