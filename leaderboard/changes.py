@@ -22,8 +22,9 @@ class RowChange:
 
 @dataclass(frozen=True)
 class TableChanges:
-    """The changes of a table. `versions` are the suite's two versions if they differ: scores then do not compare."""
+    """The changes of the table `id`. `versions` are the suite's two if they differ: scores then do not compare."""
 
+    id: str
     title: str
     new: tuple[RowSummary, ...]
     gone: tuple[RowSummary, ...]
@@ -39,15 +40,16 @@ class TableChanges:
 def find_changes(old: BoardSummary, new: BoardSummary) -> list[TableChanges]:
     """Return the changes of every table that differs, those of the newer board first. Tables match by their id."""
     before, after = ({table.id: table for table in board.tables} for board in (old, new))
-    found = [_compare_tables(before.get(key), after.get(key)) for key in dict.fromkeys((*after, *before))]
+    found = [_compare_tables(key, before.get(key), after.get(key)) for key in dict.fromkeys((*after, *before))]
     return [changes for changes in found if not changes.is_empty]
 
 
-def _compare_tables(old: TableSummary | None, new: TableSummary | None) -> TableChanges:
+def _compare_tables(key: str, old: TableSummary | None, new: TableSummary | None) -> TableChanges:
     before, after = ({row.name: row for row in table.rows} if table else {} for table in (old, new))
     named = new or old
     versions = (old.suite_version, new.suite_version) if old and new else (None, None)
     return TableChanges(
+        key,
         named.title if named else "",
         tuple(row for name, row in after.items() if name not in before),
         tuple(row for name, row in before.items() if name not in after),

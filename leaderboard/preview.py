@@ -27,9 +27,7 @@ _TEXT, _QUIET, _ACCENT, _GREY, _GROUND = "#1a1d21", "#59616b", "#0b57a4", "#a9b0
 def describe_board(site: Site) -> str:
     """Return one sentence on the board: what is on it, and who leads its first table."""
     count = len(site.runs)
-    words = (
-        f"{count:,} reranker{'s' if count != 1 else ''} on multimodal retrieval, each on the same frozen candidates."
-    )
+    words = f"{count:,} model{'s' if count != 1 else ''} on multimodal retrieval, each on the same frozen candidates."
     board = next(iter(site.boards.values()), None)
     rows = list_leaders(board) if board else []
     if not board or not rows:

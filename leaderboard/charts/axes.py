@@ -10,8 +10,8 @@ from typing import Literal
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 400, 290, 36, 392, 10, 246
 """In SVG units: as wide as a phone, so that text stays readable there."""
-# Width of a label's letter, height of its line, and half the width of a point, in SVG units.
-_LETTER, _LINE, _HALF = 6.4, 12.0, 4.5
+# Width of a label's letter in a wide font, height of its line, and half the width of a point, in SVG units.
+_LETTER, _LINE, _HALF = 7.0, 12.0, 4.5
 _LETTERS = 26
 MOST_NAMED = 12
 """Points with a label; the legend, the points' titles and the table have all."""
@@ -47,6 +47,11 @@ class Point:
     def short(self) -> str:
         """The label's words, shortened."""
         return self.text if len(self.text) <= _LETTERS else self.text[: _LETTERS - 1] + "…"
+
+
+def is_wide(text: str, width: float) -> bool:
+    """Return whether a label may need more than `width`: it is then set into just that."""
+    return _LETTER * len(text) > width
 
 
 def place_labels(points: Sequence[Point]) -> tuple[Point, ...]:

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from mrb.leaderboard.charts.axes import is_wide
 from mrb.leaderboard.tables.rows import Cell, View
 
 MAX_ROWS = 10
 """Models in a panel; more would be unreadable. The page says so, and the tables have all."""
 WIDTH, LEFT, RIGHT, TOP, ROW = 384, 8, 328, 4, 33
 """In SVG units. A row has two lines: the whole name, and below it the dot with its interval."""
-_WIDEST = 58
-"""Letters that fit into the width; longer names are set narrower."""
 
 
 @dataclass(frozen=True)
 class Mark:
-    """One model in a panel: positions in SVG units, and its cell for the text alternative."""
+    """One model in a panel: positions in SVG units, and its cell for the text alternative.
+
+    `is_wide` says that its name is set into the panel's width.
+    """
 
     key: str
-    is_long: bool
+    is_wide: bool
     y: float
     x: float
     low: float
@@ -44,13 +47,17 @@ class Panel:
     missing: tuple[str, ...]
 
 
-def make_panels(view: View) -> list[Panel]:
-    """Return a panel for each column of one type whose first stage and oracle are known."""
+def make_panels(view: View, labels: Mapping[str, str]) -> list[Panel]:
+    """Return a panel for each column of one type whose first stage and oracle are known.
+
+    `labels` are what the models are called, by name.
+    """
     typed = [column for column in view.columns if column.type]
-    return [panel for column in typed if (panel := _make_panel(view, column.key, column.title)) is not None]
+    made = (_make_panel(view, column.key, column.title, labels) for column in typed)
+    return [panel for panel in made if panel is not None]
 
 
-def _make_panel(view: View, key: str, tasks: str) -> Panel | None:
+def _make_panel(view: View, key: str, tasks: str, labels: Mapping[str, str]) -> Panel | None:
     first, oracle = (row.cells[key] for row in view.fixed)
     if first.mean is None or oracle.mean is None:
         return None
@@ -62,7 +69,8 @@ def _make_panel(view: View, key: str, tasks: str) -> Panel | None:
             continue
         low, high = (cell.mean if end is None else end for end in (cell.low, cell.high))
         y = TOP + ROW * (len(marks) + 0.75)
-        marks.append(Mark(row.key, len(row.key) > _WIDEST, y, _place(cell.mean), _place(low), _place(high), cell))
+        wide = is_wide(labels[row.key], WIDTH)
+        marks.append(Mark(row.key, wide, y, _place(cell.mean), _place(low), _place(high), cell))
     bottom = TOP + ROW * max(len(marks), 1)
     return Panel(
         type=key,

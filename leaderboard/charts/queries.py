@@ -10,17 +10,18 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from mrb.leaderboard.charts.axes import is_wide
 from mrb.leaderboard.charts.types import x_of
 from mrb.metrics.measures import HEADLINE
 from mrb.results.run import Run
 
-WIDTH, LEFT, RIGHT, TOP, ROW = 384, 116, 378, 4, 19
+WIDTH, LEFT, RIGHT, TOP, ROW = 384, 8, 376, 2, 33
+"""In SVG units. A row has two lines: the whole name, and below it the bar."""
 MAX_ROWS = 20
 """Rows of the plot; its table has all."""
 BANDS = ("100", "75 to under 100", "50 to under 75", "over 0 to under 50", "0")
 """Bands of a query's value × 100, best first. The bounds are in `_shares`."""
 QUANTILES = (10, 25, 50, 75, 90)
-_LABEL_LETTERS = 16
 
 Float64 = npt.NDArray[np.float64]
 
@@ -38,11 +39,6 @@ class Spread:
     shares: tuple[float, ...]
     quantiles: tuple[float, ...]
 
-    @property
-    def short(self) -> str:
-        """The label, shortened for the plot."""
-        return self.label if len(self.label) <= _LABEL_LETTERS else self.label[: _LABEL_LETTERS - 1] + "…"
-
 
 @dataclass(frozen=True)
 class Bar:
@@ -51,6 +47,11 @@ class Bar:
     spread: Spread
     y: float
     parts: tuple[tuple[int, float, float], ...]
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether the name is set into the plot's width."""
+        return is_wide(self.spread.label, WIDTH)
 
 
 @dataclass(frozen=True)

@@ -62,12 +62,13 @@ class Compared:
 
 def make_files(site: Site) -> Iterator[Page]:
     """Yield `data/compare/<base>/<other>.js` and `compare/<base>/<other>.html` for each pair, and `compare.html`."""
-    known = site.explored
     tables: list[Compared] = []
     # The best two whose results differ: not a run and its submission.
     first: PairView | None = None
     differs = False
-    for table in site.tables.values():
+    for table_id, table in site.tables.items():
+        # The queries of another table are on other lists.
+        known = {task_id: one for task_id, one in site.explored.items() if one.table_id == table_id}
         runs = list_compared_runs(table)
         cells: dict[tuple[str, str], Row] = {}
         for pair in compare_pairs(runs):

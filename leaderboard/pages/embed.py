@@ -17,7 +17,7 @@ def make_files(site: Site) -> Iterator[Page]:
     """Yield `embed/<table>.html` and `preview.png`."""
     for board in site.iterate_boards():
         tab = board.tabs[0]
-        chosen = [head for head in tab.heads[2:] if head.default and head.key != "parameters"][:COLUMNS]
+        chosen = [head for head in tab.heads[2:] if head.default and head.key not in ("parameters", "gain")][:COLUMNS]
         places = [place for place, head in enumerate(h for h in tab.heads if h.key != "name") if head in chosen]
         path = get_embed_path(board.id)
         yield render(

@@ -1,4 +1,4 @@
-"""What rerankers add to several first stages: a page, if runs of a suite are on the lists of several candidate sets."""
+"""What models add to several first stages: a page, if runs of a suite are on the lists of several candidate sets."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from mrb.leaderboard.tables.gains import GainTable
 from mrb.results.first_stages_table import format_gains_csv
 
 PATH = "first-stages.html"
-ALL = "all"
-"""The choice of parts.js that hides nothing."""
+ALL = "", "all"
+"""The option of parts.js that hides nothing."""
 
 
 def get_data_path(table: GainTable) -> str:
@@ -32,14 +32,14 @@ def make_files(site: Site) -> Iterator[Page]:
             section="index.html",
             tables=site.gains,
             get_data_path=get_data_path,
-            sets=[(ALL, "all"), *((name, name) for name in sets)],
-            labels=_name_rerankers(site),
-            rows=[(ALL, "all"), *((label, label) for label in labels)],
+            sets=[ALL, *((name, name) for name in sets)],
+            labels=_name_models(site),
+            rows=[*((label, label) for label in labels), ALL],
         )
 
 
-def _name_rerankers(site: Site) -> dict[str, str]:
-    """Return what each reranker is called, by its name, which is that of its submissions without the candidate set."""
+def _name_models(site: Site) -> dict[str, str]:
+    """Return what each model is called, by its name, which is that of its submissions without the candidate set."""
     found = {}
     for one in (one for table in site.gains for one in table.gains.rerankers):
         card = site.cards[next(iter(one.runs.values()))]

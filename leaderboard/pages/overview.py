@@ -44,7 +44,7 @@ def make_files(site: Site) -> Iterator[Page]:
         snapshot=site.snapshot,
         dropped=site.dropped,
         several_sets={table.suite for table in site.gains},
-        panels={frame.board.id: make_panels(frame.board.summaries[str(HEADLINE)]) for frame in frames},
+        panels={frame.board.id: make_panels(frame.board.summaries[str(HEADLINE)], site.labels) for frame in frames},
         plots=plots,
         notes={frame.board.id: explain_missing(frame.board, plots[frame.board.id]) for frame in frames},
         plot=PLOT,

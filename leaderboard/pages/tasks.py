@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from mrb.data.report import NEVER, came_from_live_hub
 from mrb.data.task import Task
-from mrb.leaderboard.charts.queries import BANDS, LEFT, QUANTILES, WIDTH, SpreadPlot, make_spread_plot
+from mrb.leaderboard.charts.queries import BANDS, QUANTILES, WIDTH, SpreadPlot, make_spread_plot
 from mrb.leaderboard.examples import load_examples
 from mrb.leaderboard.images import ImageStore
 from mrb.leaderboard.page import Page, get_task_path, render
@@ -17,7 +17,7 @@ from mrb.leaderboard.tables.rows import SOURCE, Table, TableRow
 from mrb.leaderboard.tables.table_grouping import Identity, TableGroup
 from mrb.metrics.measures import HEADLINE
 
-PLOT = {"width": WIDTH, "left": LEFT, "bands": BANDS, "quantiles": QUANTILES}
+PLOT = {"width": WIDTH, "bands": BANDS, "quantiles": QUANTILES}
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def make_files(site: Site) -> Iterator[Page]:
             site=site,
             task=task,
             tables=tables,
-            parts=[("list", "Candidate list", [("all", "all"), *names.items()])] if len(tables) > 1 else [],
+            parts=[("list", "Candidate list", [("", "all"), *names.items()])] if len(tables) > 1 else [],
             names=names,
             gained=task.id in gained,
             examples=shown,

@@ -1,6 +1,6 @@
 // Parts of a page that are chosen: a select with data-parts sets its field, and elements with data-<field> are hidden
-// where they have another value. Its first option is the start; the option "all" hides nothing. An
-// element with data-whole is hidden where all tables in it are.
+// where they have another value. Its first option is the start; one without a value hides
+// nothing. An element with data-whole is hidden where all tables in it are.
 (function () {
   "use strict";
 
@@ -14,7 +14,7 @@
   BOARD.onChange(function (state) {
     for (const name of names) {
       for (const part of DOM.all("[data-" + name + "]")) {
-        part.hidden = state[name] !== "all" && part.getAttribute("data-" + name) !== state[name];
+        part.hidden = state[name] !== "" && part.getAttribute("data-" + name) !== state[name];
       }
     }
     for (const whole of DOM.all("[data-whole]")) {

@@ -1,4 +1,4 @@
-"""Gains over several first stages, where rerankers of one suite were run on the lists of several candidate sets."""
+"""Gains over several first stages, where models of one suite were run on the lists of several candidate sets."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ class GainTable:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The averages that any reranker has, then the tasks."""
+        """The averages that any model has, then the tasks."""
         averages = dict.fromkeys(row.label for one in self.gains.rerankers for row in one.averages if row.gains)
         return (*averages, *self.task_ids)
 
     @property
     def task_ids(self) -> tuple[str, ...]:
-        """The tasks that any reranker has."""
+        """The tasks that any model has."""
         return tuple(dict.fromkeys(row.label for one in self.gains.rerankers for row in one.tasks))
 
     def list_rows(self, label: str) -> list[tuple[RerankerGains, GainRow]]:
-        """Return the rerankers with a value in this row, the largest mean gain first, those without a mean last."""
+        """Return the models with a value in this row, the largest mean gain first, those without a mean last."""
         found = [(one, row) for one in self.gains.rerankers for row in one.rows if row.label == label and row.gains]
         return sorted(
             found,
@@ -50,7 +50,7 @@ class GainTable:
         )
 
     def find_first_stages(self, label: str) -> dict[str, float]:
-        """Return the mean of each set's first stage; of an average, as far as a reranker has all tasks."""
+        """Return the mean of each set's first stage; of an average, as far as a model has all tasks."""
         return {gain.candidate_set: gain.first_stage for _, row in self.list_rows(label) for gain in row.gains}
 
 
@@ -79,14 +79,14 @@ def make_gain_tables(runs: Iterable[Run]) -> list[GainTable]:
 
 
 def _keep_comparable(runs: Iterable[Run]) -> tuple[list[Run], list[tuple[str, str]]]:
-    """Return the runs that compare with those before, and the others with the reason; one run of a reranker a set."""
+    """Return the runs that compare with those before, and the others with the reason; one run of a model a set."""
     kept: list[Run] = []
     left_out: list[tuple[str, str]] = []
     taken: dict[tuple[str, str], str] = {}
     for run in runs:
         place = hash_json(run.record.reranker.identity()), find_run_set(run)
         if place in taken:
-            left_out.append((run.name, f"the same reranker on the same lists as {taken[place]}"))
+            left_out.append((run.name, f"the same model on the same lists as {taken[place]}"))
             continue
         try:
             check_gains([*kept, run])

@@ -118,7 +118,7 @@ class _Draft:
 
 
 def group_runs(runs: Iterable[Run]) -> list[TableGroup]:
-    """Return the tables that `runs` need, by suite, those with most rows first; independent of the order of `runs`.
+    """Return the tables that `runs` need, the largest suite first, of each the most rows; independent of their order.
 
     Runs of tasks named one by one join a suite's table if they fit. Raises ResultError if a run's suite is not this
     version's, or if two runs disagree on the first stage or the oracle of the same list.
@@ -137,7 +137,7 @@ def group_runs(runs: Iterable[Run]) -> list[TableGroup]:
         home.runs.append(run)
         home.identities |= found
         home.conditions |= _list_conditions(run, home.suite)
-    drafts.sort(key=lambda draft: (draft.suite is None, draft.suite.id if draft.suite else "", -len(draft.runs)))
+    drafts.sort(key=_place_draft)
     finished: list[TableGroup] = []
     for draft in drafts:
         table = _make_group(draft)
@@ -180,6 +180,11 @@ def make_table_ids(comparisons: Sequence[TableGroup]) -> list[str]:
             name += f"-{_hash_columns(table)[:8]}"
         ids.append(name)
     return ids
+
+
+def _place_draft(draft: _Draft) -> tuple[int, str, int]:
+    suite = draft.suite
+    return -len(suite.tasks) if suite else 1, suite.id if suite else "", -len(draft.runs)
 
 
 def _count_first(run: Run) -> tuple[int, str]:

@@ -14,6 +14,8 @@ HOSTILE_WORDS = (
     "{{ 7*7 }}{% raw %}${alert(7)}<!--]]>",
     "=HYPERLINK(1);@SUM(1)+cmd|' /C calc'!A0",
 )
+# Of a hostile board's explorer, pages made from a judgement pack: larger ones of their kinds have images.
+PACKED = ("queries/vidore3-hr.html", "queries/vidore3-hr/1.html")
 UNSEEN = "\u202egnp.exe\u2066\x1b[2J\x07"
 
 
@@ -39,10 +41,12 @@ def find_broken_links(root: Path, pages: dict[str, Html]) -> list[str]:
 
 
 def pick_page_kinds(root: Path) -> list[str]:
-    """The path of the largest page of each kind, told by folder and depth."""
+    """The path of the largest page of each kind, told by folder and depth; snapshots have the same kinds."""
     found: dict[tuple[str, ...], Path] = {}
     for path in sorted(root.rglob("*.html")):
         parts = path.relative_to(root).parts
+        if parts[0] == "snapshots" and len(parts) > 2:
+            continue
         kind = parts if len(parts) == 1 else (parts[0], str(len(parts)))
         if kind not in found or path.stat().st_size > found[kind].stat().st_size:
             found[kind] = path

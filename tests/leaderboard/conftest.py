@@ -9,12 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import synthetic
 from click.testing import CliRunner
 
+from mrb._util.hashing import hash_bytes
 from mrb.cli.main import cli
 from mrb.data.task import load_suite
+from mrb.leaderboard.board_summary import PATH as SUMMARY
+from mrb.leaderboard.board_summary import read_summary
 from mrb.leaderboard.build import build
 from mrb.leaderboard.pages import overview, tables
+from mrb.leaderboard.snapshots import write_index
 from mrb.leaderboard.tables import board
 from tests.builders.pages import HOSTILE_WORDS, UNSEEN
 from tests.builders.run_folders import write_run_folder
@@ -111,7 +116,47 @@ def full_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     runs = [write_run_folder(root / "runs" / name, 0.5) for name in ("well", "meant")]
     runs.append(write_run_folder(root / "runs" / "hostile", 0.7, cover=MINI[:2], reranker=info, record=record))
-    return build([*runs, _hostile_submission(root)], root / "site")
+    for word in HOSTILE_WORDS[:2]:
+        listed: dict[str, Any] = {"tracks": [word], "candidates": hash_bytes(word.encode())}
+        runs.append(write_run_folder(root / "runs" / f"set-{len(runs)}", 0.6, **listed))
+    _write_packed(root)
+    page = build([*runs, _hostile_submission(root), root / "packed"], root / "site", packs=root / "packs")
+    _add_snapshots(page.parent)
+    return page
+
+
+def _write_packed(root: Path) -> None:
+    """Two submissions on tasks that have judgement packs alone, with hostile ids of queries."""
+    ids = synthetic.SyntheticTask.query_ids.func
+    hostile = property(lambda task: [f"{one} {HOSTILE_WORDS[at % 6]}{UNSEEN}" for at, one in enumerate(ids(task))])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(synthetic.SyntheticTask, "query_ids", hostile)
+        synthetic.write_submissions(root / "packed", 2, suite_id="vidore-v3.1", queries=16, rankings=True)
+        synthetic.write_packs(root / "packs", suite_id="vidore-v3.1", queries=16)
+
+
+def _add_snapshots(site: Path) -> None:
+    """Two snapshots of a built board that differ in every row, whose titles are hostile."""
+    now = read_summary(site / SUMMARY)
+    for number, name in enumerate(("one", "two"), 1):
+        tables = [
+            table.model_copy(
+                update={
+                    "title": HOSTILE_WORDS[0],
+                    "rows": tuple(
+                        row.model_copy(update={"title": f"{word} {row.name}", "rank": (number, 9)})
+                        for row, word in zip(table.rows[number - 1 :], HOSTILE_WORDS, strict=False)
+                    ),
+                }
+            )
+            for table in now.tables
+        ]
+        kept = now.model_copy(update={"snapshot": name, "number": number, "tables": tuple(tables)})
+        home = site / "snapshots" / name
+        for path, text in ((SUMMARY, kept.model_dump_json()), ("index.html", "")):
+            (home / path).parent.mkdir(parents=True, exist_ok=True)
+            (home / path).write_text(text)
+    write_index(site)
 
 
 @pytest.fixture(scope="session")

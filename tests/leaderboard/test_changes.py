@@ -32,6 +32,7 @@ def test_new_gone_and_changed_rows_are_told_apart() -> None:
     old = _board(_row("gone"), kept, _row("moved"), _row("rescored"))
     new = _board(kept, _row("moved", rank=(2, 3)), _row("rescored", 0.6, means="1"), _row("new", None, None))
     (table,) = find_changes(old, new)
+    assert (table.id, table.title) == ("mini-25", "MRB mini")
     assert [[row.name for row in rows] for rows in (table.new, table.gone)] == [["new"], ["gone"]]
     assert [(change.new.name, change.rescored) for change in table.changed] == [("moved", False), ("rescored", True)]
     assert table.versions is None

@@ -192,3 +192,15 @@ def test_dots_stand_for_every_query_once() -> None:
     right, up = np.array([0.0, 0.0, 1.0] + [0.5] * 12), np.array([1.0, 1.0, 0.25] + [0.5] * 12)
     assert dots(right, up) == ("M100 75h0", "M0 0h0", "M50 50h0")
     assert not re.search(r"[^M0-9 h]", "".join(dots(right, up)))
+
+
+def test_a_pair_does_not_lead_to_queries_of_another_table(tmp_path: Path) -> None:
+    folders = []
+    for limit in (12, 8):
+        for model in ("random", "constant"):
+            folders.append(tmp_path / f"{model}-{limit}")
+            shutil.move(trial_run(tmp_path / "runs", model=model, limit=limit), folders[-1])
+    root = build(folders, tmp_path / "site").parent
+    pages = [(path.stem, path.read_text()) for path in sorted(root.glob("compare/*/*.html"))]
+    leading = {name.rpartition("-")[2] for name, text in pages if "../../queries/mini-faq-t2t/" in text}
+    assert len(pages) == 2 and len(leading) == 1, "of two tables one has its queries here"

@@ -22,10 +22,10 @@ TASK = "mini-faq-t2t-dev"
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Runs of two rerankers on the lists of two sets, one of them on one set only."""
+    """Runs of two rerankers on the lists of two sets, one of them on one set only; a set is named as a choice is."""
     folder = tmp_path_factory.mktemp("gains")
     frozen = read_parquet(find_candidates(load_task(TASK), None))
-    for turn, name in enumerate(("near", "far")):
+    for turn, name in enumerate(("near", "all")):
         made = frozen.provenance.model_copy(update={"track": name, "first_stage": name})
         turned = [
             (query_id, doc_ids[turn:], [-float(n) for n in range(turn, len(doc_ids))])
@@ -33,7 +33,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         ]
         write_parquet(build_candidates(made, turned), folder / "lists" / name / f"{TASK}.parquet")
     found = {}
-    for model, name in (("surface", "near"), ("surface", "far"), ("random", "near")):
+    for model, name in (("surface", "near"), ("surface", "all"), ("random", "near")):
         options = {"candidates": folder / "lists", "candidate_set": name, "depth": 20, "limit": 8}
         run = mrb.evaluate(model, tasks=TASK, out=folder / "runs", **options)
         found[run.name] = run.folder
@@ -57,6 +57,7 @@ def test_the_page_has_each_set_and_means_of_complete_ones(runs: dict[str, Path],
     for one in surface.gains:
         assert f'<a href="models/surface--{one.candidate_set}.html">{100 * one.own.mean:.2f}</a>' in rows[1]
         assert f"<b>{100 * one.first_stage:.2f}</b>" in rows[0]
+    assert '<option value="">all</option>\n<option value="all">all</option>' in page, "no choice, and the set"
     data = (overview.parent / "data" / "gains-single-20.csv").read_text()
     assert data.count("\n") == 1 + 3 + 1 and "surface,mini-faq-t2t-dev,t2t,nDCG@10,near," in data
     assert rows[2].startswith("<bdi>random") and "needs every set" in rows[2] and "not here" in rows[2]
@@ -79,7 +80,7 @@ def test_a_run_on_several_sets_is_left_out_by_name(make_run: Callable[..., Path]
 
 def test_a_run_that_does_not_compare_is_left_out_by_name(runs: dict[str, Path], tmp_path: Path) -> None:
     copied = tmp_path / "again"
-    shutil.copytree(runs["surface--far"], copied)
+    shutil.copytree(runs["surface--all"], copied)
     overview = build([*runs.values(), copied], tmp_path / "site")
     page = overview.with_name("first-stages.html").read_text()
-    assert "Left out: <bdi>surface--far</bdi>, the same reranker on the same lists as again." in page
+    assert "Left out: <bdi>surface--all</bdi>, the same model on the same lists as again." in page

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
+from xml.etree import ElementTree
 
 import pytest
 from playwright.sync_api import Page
 
-from tests.builders.pages import HOSTILE_WORDS, UNSEEN, pick_page_kinds
+from tests.builders.pages import HOSTILE_WORDS, PACKED, UNSEEN, pick_page_kinds
 
 pytestmark = pytest.mark.browser
 
@@ -38,7 +39,7 @@ def paths(site: Path) -> list[str]:
     """A page of each kind, and those of the two that mean harm."""
     root = site.parent
     own = [str(path.relative_to(root)) for path in root.rglob("*.html") if "hostile" in path.name or "__" in path.name]
-    return list(dict.fromkeys([*pick_page_kinds(root), *own]))
+    return list(dict.fromkeys([*pick_page_kinds(root), *PACKED, *own]))
 
 
 @pytest.mark.parametrize("scripted", [True, False])
@@ -63,6 +64,11 @@ def test_no_word_makes_a_page_wider_than_a_phone(open_page: OpenPage, site: Path
         page.goto(f"{site.parent.as_uri()}/{path}")
         page.evaluate("document.querySelectorAll('details').forEach((folded) => { folded.open = true; })")
         assert page.evaluate("document.documentElement.scrollWidth") == 390, path
+
+
+def test_the_feed_holds_hostile_titles_as_words(site: Path) -> None:
+    words = "".join(ElementTree.parse(site.parent / "feed.xml").getroot().itertext())
+    assert all(word in words for word in HOSTILE_WORDS[:2])
 
 
 def test_hostile_addresses_change_nothing(open_page: OpenPage, site: Path, paths: list[str]) -> None:

@@ -26,7 +26,7 @@ def test_the_sentence_names_the_first_row_and_the_first_stage(site: Site) -> Non
     own, first = (100 * row.cells["types"].mean for row in (view.row("run-9"), view.fixed[0]))
     words = describe_board(site)
     assert f"run-9 leads with nDCG@10 {own:.2f}; the first stage alone has {first:.2f}." in words
-    assert words.startswith("2 rerankers ")
+    assert words.startswith("2 models ")
 
 
 def test_the_image_has_the_size_of_previews_and_the_same_bytes_each_time(site: Site) -> None:
@@ -41,7 +41,7 @@ def test_only_a_board_that_knows_its_address_names_an_image(site: Site) -> None:
     plain, known = (
         next(overview.make_files(one)).data.decode() for one in (site, replace(site, url="https://example.org/b/"))
     )
-    assert "og:image" not in plain and '<meta name="description" content="2 rerankers' in plain
+    assert "og:image" not in plain and '<meta name="description" content="2 models' in plain
     assert '<meta property="og:image" content="https://example.org/b/preview.png">' in known
 
 

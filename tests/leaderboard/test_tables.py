@@ -50,6 +50,12 @@ def test_a_table_keeps_its_id_whatever_else_is_on_the_board(make_run: Make) -> N
     assert sorted(ids) == sorted(make_table_ids(group_runs(read_runs([*others[::-1], usual]))))
 
 
+def test_the_table_of_the_largest_suite_is_first(make_run: Make) -> None:
+    many = [make_run(f"mini-{n}", 0.5) for n in range(2)]
+    one = make_run("large", 0.5, suite="mrb", cover=["scifact"])
+    assert list(_site(*many, one).tables) == ["mrb-25", "mini-25"]
+
+
 def test_no_table_has_an_average_or_a_rank_over_several_candidate_sets(make_run: Make) -> None:
     whole = [make_run(f"whole-{skill}", skill) for skill in (0.3, 0.6)]
     mixed = [make_run(f"mixed-{skill}", skill, tracks=("standard", "other")) for skill in (0.3, 0.6)]

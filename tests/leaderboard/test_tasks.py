@@ -31,7 +31,6 @@ def test_shares_and_quantiles_of_known_values() -> None:
     assert found.shares == (2 / 8, 1 / 8, 2 / 8, 1 / 8, 2 / 8)
     assert found.quantiles == tuple(np.percentile(values, [10, 25, 50, 75, 90]))
     assert sum(found.shares) == 1 and found.queries == 8
-    assert make_spread("a-rather-long-name", "x", values).short == "a-rather-long-n…"
 
 
 def test_the_bars_are_the_shares_of_the_values_that_runs_hold(make_run: Make, tmp_path: Path) -> None:
