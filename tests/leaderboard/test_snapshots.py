@@ -48,7 +48,7 @@ def test_the_feed_is_atom_with_ids_of_its_own_for_each_entry(root: Path) -> None
     for one in (feed, *entries):
         assert one.findtext(f"{ATOM}updated") == "2026-11-27T00:00:00Z"
     contents = [(entry.findtext(f"{ATOM}content") or "").split() for entry in entries]
-    assert " ".join(contents[1]) == "MRB mini 1.0 new: two, no rank" and contents[2][:3] == [
+    assert " ".join(contents[1]) == "MRB mini 1.0 (mini-25) new: two, no rank" and contents[2][:3] == [
         "The",
         "first",
         "snapshot:",
