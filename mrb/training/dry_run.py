@@ -78,6 +78,8 @@ def _format_data(prepared: Prepared) -> Iterator[str]:
         f"  held against {len(found.checked)} tasks ({len(found.unknown)} unknown, as their data is not here): dropped "
         f"{dropped.groups} groups, {dropped.positives} positives, {dropped.negatives} negatives"
     )
+    besides = prepared.left_out
+    yield f"  also left out: {besides.no_negatives} groups without negatives, {besides.bad} that cannot be trained on"
 
 
 def _format_steps(recipe: Recipe, prepared: Prepared, steps: int) -> Iterator[str]:

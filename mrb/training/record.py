@@ -15,7 +15,7 @@ from mrb._util.redact import redact
 from mrb.data.task_fields import Sha256
 from mrb.errors import TrainingError, format_first_problem
 from mrb.evaluation import environment
-from mrb.training.data.prepare import Contamination, Prepared, SourceRecord
+from mrb.training.data.prepare import Contamination, LeftOut, Prepared, SourceRecord
 from mrb.training.recipe import LoadedRecipe, Recipe
 
 RECORD_FILE = "training.json"
@@ -60,6 +60,7 @@ class TrainingRecord(Model):
     recipe_sha256: Sha256
     sources: tuple[SourceRecord, ...]
     contamination: Contamination
+    left_out: LeftOut = LeftOut()
     groups: int
     steps: int
     command: tuple[str, ...]
@@ -86,6 +87,7 @@ def make_record(loaded: LoadedRecipe, prepared: Prepared, steps: int, command: t
         recipe_sha256=loaded.sha256,
         sources=prepared.records,
         contamination=prepared.contamination,
+        left_out=prepared.left_out,
         groups=prepared.groups,
         steps=steps,
         command=command,

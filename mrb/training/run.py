@@ -40,6 +40,7 @@ from mrb.training.export import Exporter
 from mrb.training.launch import has_accelerator, refuse_backends
 from mrb.training.log import COLUMNS, DEV_COLUMNS, LogCallback, Table
 from mrb.training.model import Learner, Start, build_learner, describe_trained, find_start, silence_libraries
+from mrb.training.processes import agree, take_turns
 from mrb.training.random_init import make_random_start
 from mrb.training.recipe import LoadedRecipe, Recipe
 from mrb.training.record import TrainingRecord, make_record, read_training_record, write_training_record
@@ -94,18 +95,22 @@ def _train(loaded: LoadedRecipe, out: Path, here: PartialState, *, fresh: bool, 
         logging.getLogger("mrb").setLevel(logging.WARNING)  # one process reports the progress of all
     # A missing checkpoint is reported before data are built.
     start = None if recipe.model.path is None else find_start(recipe)
-    with here.main_process_first():  # the other processes find the data built
-        prepared = prepare(recipe.data)
+    prepared = take_turns(here, lambda: prepare(recipe.data))  # the other processes find the data built and checked
     record = make_record(loaded, prepared, count_steps(recipe, prepared.groups), tuple(command))
-    checkpoint = _find_checkpoint(out, record, fresh=fresh)
     folder = out / MODEL_FOLDER
-    if not fresh and _is_finished(out) and folder.is_dir():
+    checkpoint, finished = agree(
+        here,
+        lambda: (_find_checkpoint(out, record, fresh=fresh), not fresh and _is_finished(out) and folder.is_dir()),
+        f"{out}: the processes do not see the same checkpoints; --out must be a folder that all nodes share",
+    )
+    if finished:
         logger.info(f"model: {folder} (this run is finished; --fresh starts over)")
         return folder
-    here.wait_for_everyone()
     if start is None:
-        with here.main_process_first():
-            start = _make_start(recipe, prepared, out / START_FOLDER, fresh=fresh and here.is_main_process)
+        start = take_turns(
+            here,
+            lambda: _make_start(recipe, prepared, out / START_FOLDER, fresh=fresh and here.is_main_process),
+        )
     set_seed(recipe.schedule.seed)
     parts = build_components(recipe, start)
     logger.info(describe_trained(parts.learner))

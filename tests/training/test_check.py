@@ -125,6 +125,15 @@ def test_all_that_is_wrong_is_found_in_one_pass_and_can_be_put_right(images: Pat
     assert prepared(path).groups == 1, "what was bad is looked at again, though the file is the same"
 
 
+def test_bad_groups_are_left_out_if_the_recipe_says_so(images: Path) -> None:
+    path = put(images / "groups.jsonl", [row(), *(row(**changes) for changes, _ in BAD.values()), row(negatives=[])])
+    settings = DataSettings(groups=(str(path),), on_error="skip", max_skipped=8)
+    found = prepare(settings)
+    assert (found.groups, found.left_out.bad, found.left_out.no_negatives) == (1, 8, 1)
+    with pytest.raises(TrainingError, match=r"8 groups so far cannot be trained on, data.max_skipped is 7"):
+        prepare(settings.model_copy(update={"max_skipped": 7}))
+
+
 def _same_as_one_by_one(path: Path, index: HeldOutIndex, record: CheckRecord) -> None:
     """What the check counts is what the checker of single groups counts."""
     checker = Checker(index)

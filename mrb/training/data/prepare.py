@@ -126,6 +126,16 @@ class SourceRecord(Model):
         return self.files[0].sha256 if len(self.files) == 1 else hash_json([file.sha256 for file in self.files])
 
 
+class LeftOut(Model):
+    """Groups left out before training for another reason than test data: without negatives, or found bad by the check.
+
+    The latter only with `data.on_error = "skip"`.
+    """
+
+    no_negatives: int = 0
+    bad: int = 0
+
+
 class Contamination(Model):
     """Training data against test data: tasks compared, tasks that could not be compared, and what was dropped."""
 
@@ -141,6 +151,7 @@ class Prepared:
     sources: tuple[Source, ...]
     records: tuple[SourceRecord, ...]
     contamination: Contamination
+    left_out: LeftOut
 
     @property
     def groups(self) -> int:
@@ -158,8 +169,8 @@ def prepare(settings: DataSettings) -> Prepared:
     files: list[CheckedFile] = []
     with FileChecker(index) as checker:
         for path in list_files(settings, index):
-            files.append(_open_checked(path, checker))
-            _refuse_bad(files[-1])
+            files.append(_open_checked(path, checker, settings.skips))
+            _refuse_bad(files, settings.skips)
     names = list(dict.fromkeys(name for file in files for name in file.record.sources))
     sources = [source for name in names if (source := _gather(name, files)) is not None]
     contamination = Contamination(
@@ -167,7 +178,10 @@ def prepare(settings: DataSettings) -> Prepared:
         unknown=tuple(sorted(index.unknown)),
         dropped=sum_dropped([file.record.dropped for file in files]),
     )
-    return Prepared(tuple(sources), tuple(map(_make_source_record, sources)), contamination)
+    left_out = LeftOut(
+        no_negatives=sum(file.record.no_negatives for file in files), bad=sum(file.record.bad for file in files)
+    )
+    return Prepared(tuple(sources), tuple(map(_make_source_record, sources)), contamination, left_out)
 
 
 def list_files(settings: DataSettings, index: HeldOutIndex) -> list[Path]:
@@ -182,26 +196,33 @@ def check_file(path: Path, checker: FileChecker) -> tuple[CheckRecord, RowTable]
     return checker.check(path, (made.sha256, made.dropped) if made is not None and clean else None)
 
 
-def _open_checked(path: Path, checker: FileChecker) -> CheckedFile:
+def _open_checked(path: Path, checker: FileChecker, skips: int) -> CheckedFile:
     if not path.is_file():
         raise TrainingError(f"{path}: no such file of groups; `mrb train data` makes one")
     found = read_check(path, checker.index.identity)
-    if found is None or found[0].bad:  # what was bad may have been put right since: an image that was missing
+    # What was bad may have been put right since: an image that was missing.
+    if found is None or (found[0].bad and not skips):
         logger.info(f"{path}: checking its groups, once")
         found = check_file(path, checker)
     record, table = found
     return CheckedFile(GroupFile(path, table.starts), record, table)
 
 
-def _refuse_bad(file: CheckedFile) -> None:
-    record, path = file.record, file.file.path
+def _refuse_bad(files: Sequence[CheckedFile], skips: int) -> None:
+    """Raise TrainingError if the last file has bad rows that may not be left out, or nothing to train on."""
+    record, path = files[-1].record, files[-1].file.path
     if record.bad:
         more = f" (and {record.bad - 1} more rows; `mrb train check {path}` lists them)" if record.bad > 1 else ""
-        raise TrainingError(f"{record.problems[0]}{more}")
-    if not (file.table.states == USABLE).any():
+        if not skips:
+            raise TrainingError(f"{record.problems[0]}{more}")
+        logger.warning(f"left out: {record.problems[0]}{more}")
+        bad = sum(file.record.bad for file in files)
+        if bad > skips:
+            raise TrainingError(f"{path}: {bad} groups so far cannot be trained on, data.max_skipped is {skips}")
+    if not (files[-1].table.states == USABLE).any():
         raise TrainingError(
             f"{path}: nothing is left to train on of {record.groups} groups: {record.dropped.groups} are test data, "
-            f"{record.no_negatives} have no negatives"
+            f"{record.no_negatives} have no negatives, {record.bad} cannot be trained on"
         )
 
 

@@ -51,7 +51,8 @@ def find_starts(path: Path) -> tuple[Starts, str]:
     """
     if find_form(path) == "parquet":
         return find_row_groups(path), hash_file(path)
-    starts, digest, at = [], hashlib.sha256(), 0
+    starts: list[int] = []
+    digest, at = hashlib.sha256(), 0
     with path.open("rb") as file:
         while line := file.readline(MAX_ROW_BYTES + 1):
             if len(line) > MAX_ROW_BYTES:
