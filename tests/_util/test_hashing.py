@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mrb._util.hashing import compute_sample_hash, compute_tie_hash
 
-# Computed outside MRB from the definition in docs/scoring.md, which lists the first three of each.
+# Computed outside MRB from the definition in docs/design/hashes.md, which lists the first three of each.
 TIE_VECTORS = [
     (("nfcorpus", "PLAIN-2", "MED-10"), 0x0532492B549B12A3),
     (("nfcorpus", "PLAIN-2", "MED-14"), 0x498609EABBB1185B),
@@ -28,7 +28,7 @@ IDS = st.text(max_size=12, alphabet=st.characters(exclude_categories=["Cs"]))
 
 
 def described(person, *parts):
-    """The definition in docs/scoring.md, as one byte string."""
+    """The definition in docs/design/hashes.md, as one byte string."""
     message = b"".join(len(part.encode()).to_bytes(4, "big") + part.encode() for part in parts)
     return int(hashlib.blake2b(message, digest_size=8, person=person).hexdigest(), 16)
 
