@@ -122,7 +122,7 @@ def measure_grades(
     values: dict[Measure, Float64] = {}
     for depth in {_depth(measure, ranked.shape[1]) for measure in wanted}:
         rows = np.column_stack([ideal, ranked[:, :depth].astype(np.int64)])
-        distinct, which = np.unique(rows, axis=0, return_inverse=True)
+        distinct, which = _find_distinct_rows(rows)
         patterns = []
         for number, *grades in distinct.tolist():
             unranked = Counter(ideals[number])
@@ -142,6 +142,23 @@ def rank_by_grade(doc_ids: Sequence[str], grades: Mapping[str, int]) -> list[str
     positives = {doc_id for doc_id, grade in grades.items() if grade > 0}
     found = sorted([doc_id for doc_id in doc_ids if doc_id in positives], key=lambda doc_id: -grades[doc_id])
     return found + [doc_id for doc_id in doc_ids if doc_id not in positives]
+
+
+def _find_distinct_rows(rows: Int64) -> tuple[Int64, npt.NDArray[np.intp]]:
+    """Return the distinct rows of natural numbers, and for each row its place among them.
+
+    As `np.unique(rows, axis=0, return_inverse=True)`, in less time: a row becomes one number, and numbers are sorted
+    in place of rows.
+    """
+    keys, several = np.zeros(len(rows), np.int64), 1
+    for column in rows.T:
+        base = int(column.max(initial=0)) + 1
+        if several * base > np.iinfo(np.int64).max:  # the numbers so far become places among themselves
+            known, keys = np.unique(keys, return_inverse=True)
+            several = len(known)
+        keys, several = keys * base + column, several * base
+    _, first, which = np.unique(keys, return_index=True, return_inverse=True)
+    return rows[first], which
 
 
 def _depth(measure: Measure, deepest: int) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from mrb._util.hashing import hash_lines
+from mrb._util.hashing import hash_bytes
 from mrb._util.parquet import read_untrusted
 from mrb.data.task import Suite, Task, TypeName, list_sub_suites, load_suite, load_task
 from mrb.data.task_data import find_query_parts
@@ -206,7 +206,7 @@ class Run:
 
 def hash_query_ids(query_ids: Iterable[str]) -> str:
     """Return the SHA-256 over query ids, one per line, in order."""
-    return hash_lines(query_id.encode() for query_id in query_ids)
+    return hash_bytes("".join(f"{query_id}\n" for query_id in query_ids).encode())
 
 
 def load_run(folder: Path) -> Run:

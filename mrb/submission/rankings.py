@@ -14,8 +14,8 @@ Columns are neither compressed nor encoded: orders hardly compress, and so a fil
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -37,8 +37,7 @@ SCORED = pa.schema([*_BASE, ("scores", pa.binary())])
 UNSCORED = pa.schema([*_BASE, ("failed", pa.uint16()), ("tied", pa.bool_())])
 
 
-@dataclass(frozen=True)
-class QueryRanking:
+class QueryRanking(NamedTuple):
     """One query's ranking.
 
     `order` holds positions in the candidate list, best first; `scores` are float32 in that order, None if the file

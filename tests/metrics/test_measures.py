@@ -3,7 +3,15 @@ import math
 import numpy as np
 import pytest
 
-from mrb.metrics.measures import HEADLINE, MAX_GRADE, MEASURES, Measure, measure_queries, rank_by_grade
+from mrb.metrics.measures import (
+    HEADLINE,
+    MAX_GRADE,
+    MEASURES,
+    Measure,
+    _find_distinct_rows,
+    measure_queries,
+    rank_by_grade,
+)
 from mrb.metrics.ranking import rank_candidates
 
 FILLER = [f"n{i}" for i in range(20)]
@@ -120,3 +128,12 @@ def test_the_ceiling_is_below_one_if_a_positive_is_not_in_the_list():
     best = rank_by_grade(["x", "a"], grades)
     assert value("nDCG@10", best, grades) == pytest.approx(1 / (2 + 1 / math.log2(3)), abs=1e-12)
     assert value("HitRate@1", best, grades) == 1.0
+
+
+@pytest.mark.parametrize(("rows", "width", "highest"), [(0, 3, 1), (400, 21, 1), (300, 21, 65_535), (200, 4, 2)])
+def test_distinct_rows_are_those_of_numpy(rows: int, width: int, highest: int) -> None:
+    drawn = np.random.default_rng(rows).integers(0, highest + 1, (rows, width))
+    drawn[rows // 2 :] = drawn[: rows - rows // 2]
+    distinct, which = _find_distinct_rows(drawn)
+    wanted, places = np.unique(drawn, axis=0, return_inverse=True)
+    assert np.array_equal(distinct, wanted) and np.array_equal(which, places)
