@@ -24,6 +24,18 @@ if TYPE_CHECKING:
 @click.command()
 @add_task_option("Groups of this task; may be repeated.")
 @add_suite_option("Groups of all tasks of this suite.")
+@click.option(
+    "--from",
+    "given",
+    type=(click.Choice(["sentence-transformers", "ms-swift"]), click.Path(path_type=Path)),
+    metavar="FORMAT FILE",
+    help="Groups of a file of sentence-transformers or ms-swift (.jsonl or .parquet), instead of tasks.",
+)
+@click.option("--name", help="With --from: the source of the groups. Default: the file's name.")
+@click.option("--instruction", default="", help="With --from: the instruction of rows that have none.")
+@click.option(
+    "--images", type=click.Path(path_type=Path), help="With --from: the folder of the images. Default: the file's."
+)
 @click.option("--first-stage", metavar="NAME", help="Finds hard negatives. Default: the task's own first stage.")
 @add_candidates_option(f"Hard negatives instead of a search. {LISTS}")
 @add_depth_option("Hard negatives at most.", default=100, least=0)
@@ -34,6 +46,10 @@ if TYPE_CHECKING:
 def data(
     task_ids: tuple[str, ...],
     suite_id: str | None,
+    given: tuple[str, Path] | None,
+    name: str | None,
+    instruction: str,
+    images: Path | None,
     first_stage: str | None,
     candidates: str | None,
     depth: int,
@@ -44,14 +60,28 @@ def data(
 ) -> None:
     """Make groups from tasks with judgements: queries, relevant documents, hard and random negatives.
 
+    Or convert groups of another tool, with its negatives.
+
     Items of the test data of tasks on this disk are left out and counted.
     """
     from mrb.candidates.pull_lists import find_local_lists
     from mrb.data.load import load_task_data
+    from mrb.errors import TrainingError
     from mrb.training.data.contamination import list_held_out, load_held_out
+    from mrb.training.data.convert import convert_file
     from mrb.training.data.mine_negatives import BuildOptions
     from mrb.training.data.write_dataset import make_groups, summarize_record
 
+    if given is not None:
+        if task_ids or suite_id:
+            raise TrainingError("give tasks or --from, not both")
+        index = load_held_out(list_held_out())
+        record, written = convert_file(
+            *given, out, index, source=name, instruction=instruction, images=images, form=form, embed=embed
+        )
+        for line in summarize_record(record, written):
+            click.echo(line)
+        return
     tasks = find_tasks(task_ids, suite_id)
     lists, _ = find_local_lists(candidates, tasks)
     options = BuildOptions(depth, random)

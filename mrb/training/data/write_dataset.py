@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from mrb._util.files import read_json, write_json
 from mrb._util.hashing import hash_file
@@ -27,16 +27,22 @@ TRACK = "training"
 
 
 class DataRecord(Model):
-    """How a file of groups was made, stored next to it. `checked` is the identity of the index of test data."""
+    """How a file of groups was made, stored next to it. `checked` is the identity of the index of test data.
+
+    It was made from a task, or from `files` (their hashes by name) of a `format` of another tool; then `task` is the
+    name of the source.
+    """
 
     schema_version: Literal[1] = 1
     task: str
-    task_hash: Sha256
-    revision: str
-    first_stage: str | None
-    candidates_sha256: Sha256 | None
-    depth: int
-    random: int
+    task_hash: Sha256 | None = None
+    revision: str | None = None
+    format: str | None = None
+    files: dict[str, Sha256] = Field(default={})
+    first_stage: str | None = None
+    candidates_sha256: Sha256 | None = None
+    depth: int = 0
+    random: int = 0
     counts: dict[str, int]
     checked: Sha256
     checked_tasks: tuple[str, ...]
@@ -127,10 +133,13 @@ def summarize_record(record: DataRecord, path: Path) -> Iterator[str]:
         f"{path}: {counts['written']:,} groups, {counts['positives']:,} positives, {counts['hard']:,} hard and "
         f"{counts['random']:,} random negatives"
     )
-    yield (
-        f"  first stage {record.first_stage or 'none'}; {counts['like_positive']} negatives left out as near-identical "
-        f"to a positive, {counts['without_negatives']} queries without a negative"
-    )
+    if record.format is None:
+        yield (
+            f"  first stage {record.first_stage or 'none'}; {counts['like_positive']} negatives left out as "
+            f"near-identical to a positive, {counts['without_negatives']} queries without a negative"
+        )
+    else:
+        yield f"  from {', '.join(record.files)} ({record.format}); {counts['without_negatives']} without a negative"
     dropped = record.dropped
     where = ", ".join(f"{task} {count}" for task, count in sorted(dropped.hits.items())) or "none"
     yield (
