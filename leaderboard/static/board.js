@@ -13,8 +13,10 @@
   const facets = DOM.all("[data-facet]");
   /** @type {Map<string, BoardData>} */
   const loaded = new Map();
-  /** Rows that are drawn in one go. */
-  const AT_ONCE = 30;
+  /** Rows that are drawn at once, enough for a screen, and in each frame after it. */
+  const [AT_ONCE, A_FRAME] = [15, 30];
+  /** @type {Map<HTMLTableElement, string>} What of the state each table shows. */
+  const shown = new Map();
   /** @type {Map<HTMLTableElement, BoardRow[]>} Rows that follow. */
   const waiting = new Map();
   /** @type {State} */
@@ -52,15 +54,12 @@
     const here = new Set(DOM.heads(table).map(columnOf));
     const [rank, ...others] = data.keys.map((key) => here.has(key));
     const body = document.createElement("tbody");
-    body.innerHTML = html.join("");
+    // In texts and attributes a quote is escaped: these are links.
+    body.innerHTML = html.join("").replaceAll(/ href="(?!https:)/g, (start) => start + table.dataset.up);
     for (const row of body.rows) {
       // A row's head, the name, stands after the rank.
       const cells = Array.from(row.cells);
       [rank, true, ...others].forEach((kept, at) => kept || cells[at].remove());
-    }
-    for (const link of body.querySelectorAll("a")) {
-      const target = link.getAttribute("href") || "";
-      link.setAttribute("href", target.startsWith("https://") ? target : table.dataset.up + target);
     }
     return Array.from(body.rows);
   }
@@ -79,12 +78,21 @@
 
   /** @param {HTMLTableElement} table */
   function draw(table) {
+    // Which models are picked changes no row: a box that was just pressed stays, and keeps the focus.
+    const asked = JSON.stringify({ ...state, picked: "" });
+    if (shown.get(table) === asked) {
+      return;
+    }
     const frame = /** @type {HTMLElement} */ (table.parentElement);
     frame.hidden = !(table.dataset.measures || "").split(" ").includes(state.measure);
     HEADS.showSorted(table, state);
-    const data = frame.hidden || isStart(table) ? undefined : findData(table, () => draw(table));
+    const isStill = frame.hidden || isStart(table);
+    const data = isStill ? undefined : findData(table, () => draw(table));
     if (data) {
       drawRows(table, data);
+    }
+    if (data || isStill) {
+      shown.set(table, asked);
     }
     table.dataset.show = state.show;
     showColumns(table);
@@ -101,10 +109,10 @@
     const selected = LOGIC.selectRows(data.rows, data.keys, data.facets, here ? state : { ...state, sort: "" });
     const last = Math.max(1, Math.ceil(selected.length / size));
     const page = Math.min(Number(state.page), last);
-    const shown = selected.slice((page - 1) * size, page * size);
+    const drawn = selected.slice((page - 1) * size, page * size);
     table.tBodies[0].replaceChildren(...makeRows(data.fixed, data, table));
     table.tBodies[1].replaceChildren();
-    addRows(table, data, shown);
+    addRows(table, data, drawn, AT_ONCE);
     for (const th of DOM.heads(table).filter((one) => columnOf(one) in data.small)) {
       DOM.one("small", th).textContent = data.small[columnOf(th)][state.measure === "source" ? 1 : 0];
     }
@@ -120,17 +128,18 @@
    * @param {HTMLTableElement} table
    * @param {BoardData} data
    * @param {BoardRow[]} rows
+   * @param {number} first
    */
-  function addRows(table, data, rows) {
-    const html = rows.slice(0, AT_ONCE).map((row) => row.html);
+  function addRows(table, data, rows, first) {
+    const html = rows.slice(0, first).map((row) => row.html);
     table.tBodies[1].append(...makeRows(html, data, table));
-    const others = rows.slice(AT_ONCE);
+    const others = rows.slice(first);
     waiting.set(table, others);
     if (others.length) {
       requestAnimationFrame(() =>
         setTimeout(function () {
           if (waiting.get(table) === others) {
-            addRows(table, data, others);
+            addRows(table, data, others, A_FRAME);
             showColumns(table);
             document.dispatchEvent(new CustomEvent("board-drawn"));
           }

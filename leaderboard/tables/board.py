@@ -14,7 +14,15 @@ from itertools import groupby
 
 from mrb.leaderboard.page import TYPE_WORDS, get_task_path, load_macros
 from mrb.leaderboard.tables import columns as facts
-from mrb.leaderboard.tables.cells import CellText, format_cell, format_signed, gain_class, list_row_notes, make_blank
+from mrb.leaderboard.tables.cells import (
+    NO_INTERVAL,
+    CellText,
+    format_cell,
+    format_signed,
+    gain_class,
+    list_row_notes,
+    make_blank,
+)
 from mrb.leaderboard.tables.columns import CONFLICT_LETTER, MARK_LETTERS, RowSource
 from mrb.leaderboard.tables.finding import FACETS, join_words
 from mrb.leaderboard.tables.gain_tests import compute_gains
@@ -351,7 +359,8 @@ def _format_gain(row: TableRow, found: Difference | None) -> CellText:
     if cell is None or cell.gain is None:
         return make_blank("no average")
     smalls = (("", f"{format_signed(found.low)} to {format_signed(found.high)}"),) if found else ()
-    return CellText(cell.gain, format_signed(cell.gain), "", smalls, f"gains {gain_class(found)}")
+    kind = f"gains {gain_class(found)}" if found else f"gains same {NO_INTERVAL}"
+    return CellText(cell.gain, format_signed(cell.gain), "", smalls, kind)
 
 
 def _format_fixed(key: str, row: TableRow) -> CellText:

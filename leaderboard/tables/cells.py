@@ -13,11 +13,13 @@ from mrb.metrics.significance import Difference
 
 MINUS = "\u2212"
 BLANK, RANK, BEST = "blank", "rank", "best"
+SCORE, NO_INTERVAL, NO_GAIN = "score", "no-interval", "no-gain"
+"""CSS classes: a cell with a number over queries, and what it lacks of what such a cell can show."""
 
 
 class CellText(NamedTuple):
     """A cell: sort value (None: blank, last in both directions), text, link target (a path of the site), small lines
-    below (class and text), CSS class, and the column's key in tables that are sorted in place.
+    below (class and text), CSS classes, and the column's key in tables that are sorted in place.
     """
 
     value: float | str | None
@@ -71,7 +73,10 @@ def format_cell(
     if cell.gain is not None:
         smalls += ((gain_class(gain), format_signed(cell.gain)),)
     text = format_percent(cell.mean)
-    return CellText(cell.mean, text, cell.href or "", more + smalls, BEST if text == best else "", column)
+    kind = f"{SCORE} {BEST}" if text == best else SCORE
+    kind += f" {NO_INTERVAL}" if cell.low is None else ""
+    kind += f" {NO_GAIN}" if cell.gain is None else ""
+    return CellText(cell.mean, text, cell.href or "", more + smalls, kind, column)
 
 
 def sign_class(gain: float) -> str:

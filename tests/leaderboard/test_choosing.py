@@ -36,7 +36,9 @@ def test_picked_models_are_compared_by_keyboard(open_page: OpenPage) -> None:
     expect(page.locator("#picked a")).to_have_attribute("href", "compare/alpha/beta.html")
     page.locator("#filter").fill("gamma")
     expect(page.locator("table.board >> nth=0 >> tbody.rows tr")).to_have_count(1)
-    page.locator("tr[data-run^=gamma] input").check()
+    page.locator("tr[data-run^=gamma] input").focus()
+    page.keyboard.press("Space")
+    assert page.evaluate("document.activeElement.checked"), "the box is still there, with the focus"
     link = page.locator("#picked a")
     expect(link).to_have_text("Compare (3)")
     link.focus()
