@@ -169,3 +169,75 @@ def test_the_command_converts_and_says_what_it_made(tmp_path: Path) -> None:
         (["--out", str(tmp_path)], "would be replaced by its own groups"),
     ):
         assert words in str(CliRunner().invoke(cli, [*command, *more]).exception)
+
+
+def put_mbeir(folder: Path) -> None:
+    """The layout that the data set's card describes: one query of text for an image, one of both for a text."""
+    for number in range(4):
+        path = folder / "mbeir_images" / f"{number}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(picture(60, 50, number).encoded)
+
+    def document(did: str, text: str | None, image: int | None) -> dict[str, Any]:
+        modality = ",".join(name for name, value in (("image", image), ("text", text)) if value is not None)
+        path = None if image is None else f"mbeir_images/{image}.jpg"
+        return {"did": did, "txt": text, "img_path": path, "modality": modality, "src_content": None}
+
+    pool = [document(f"9:{n}", None, n) for n in range(3)]
+    pool += [document(f"4:{n}", f"text {n}", None) for n in range(5)]
+    put(folder / "cand_pool" / "global" / "mbeir_union_train_cand_pool.jsonl", pool)
+    queries = [
+        {
+            "qid": "9:1",
+            "query_txt": "a cat",
+            "query_img_path": None,
+            "query_modality": "text",
+            "query_src_content": None,
+        }
+        | {"pos_cand_list": ["9:0"], "neg_cand_list": []},
+        {"qid": "4:1", "query_txt": "what?", "query_img_path": "mbeir_images/3.jpg", "query_modality": "image,text"}
+        | {"pos_cand_list": [{"did": "4:2"}], "neg_cand_list": [{"did": "4:0"}], "query_src_content": None},
+    ]
+    put(folder / "query" / "union_train" / "mbeir_union_up_train.jsonl", queries)
+    lines = [
+        ["query_modality", "cand_modality", "dataset_name", "dataset_id", "prompt_1", "prompt_2"],
+        ["text", "image", "MSCOCO", "9", "Find the image.", "Find a picture."],
+        ["image,text", "text", "InfoSeek", "4", "Find the answer.", ""],
+    ]
+    (folder / "instructions").mkdir()
+    (folder / "instructions" / "query_instructions.tsv").write_text("".join("\t".join(line) + "\n" for line in lines))
+
+
+def test_mbeir(tmp_path: Path) -> None:
+    put_mbeir(tmp_path / "M-BEIR")
+    record, out = convert_file("m-beir", tmp_path / "M-BEIR", tmp_path / "out", NOTHING, source="mbeir", random=2)
+    coco, infoseek = GroupFile(out)
+    assert (coco.source, coco.instruction, texts(coco)[0]) == ("mbeir-mscoco", "Find the image.", "a cat")
+    assert [one.id for one in coco.positives] == ["9:0"]
+    assert {one.id for one in coco.random} <= {"9:1", "9:2"} and coco.random and not coco.hard
+    image = coco.positives[0].item.image
+    assert image is not None and image.encoded == (tmp_path / "M-BEIR" / "mbeir_images" / "0.jpg").read_bytes()
+    assert (infoseek.source, infoseek.instruction) == ("mbeir-infoseek", "Find the answer.")
+    assert infoseek.query.item.image is not None and infoseek.query.item.text == "what?"
+    assert texts(infoseek)[1:3] == ["text 2", "text 0"] and [one.id for one in infoseek.hard] == ["4:0"]
+    assert {one.id for one in infoseek.random} <= {"4:1", "4:3", "4:4"}
+    assert len(record.files) == 3 and record.random == 2
+    again, _ = convert_file("m-beir", tmp_path / "M-BEIR", tmp_path / "more", NOTHING, source="mbeir", random=2)
+    assert again.sha256 == record.sha256, "random negatives are the same in every build"
+
+
+def test_mbeir_that_is_not_whole_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "M-BEIR"
+    put_mbeir(folder)
+    pool = folder / "cand_pool" / "global" / "mbeir_union_train_cand_pool.jsonl"
+    lines = pool.read_text().splitlines(keepends=True)
+    for content, words in (
+        (lines[1:], "mbeir_union_up_train.jsonl, row 1: document 9:0 is in no file of cand_pool/global"),
+        ([*lines, lines[0]], "row 9: document 9:0 is there twice"),
+    ):
+        pool.write_text("".join(content))
+        with pytest.raises(TrainingError, match=words):
+            convert_file("m-beir", folder, tmp_path / "out", NOTHING)
+    pool.unlink()
+    with pytest.raises(TrainingError, match=r"M-BEIR: no cand_pool/global/.*; wanted the folder of TIGER-Lab/M-BEIR"):
+        convert_file("m-beir", folder, tmp_path / "out", NOTHING)

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 @click.option(
     "--from",
     "given",
-    type=(click.Choice(["sentence-transformers", "ms-swift"]), click.Path(path_type=Path)),
+    type=(click.Choice(["sentence-transformers", "ms-swift", "m-beir"]), click.Path(path_type=Path)),
     metavar="FORMAT FILE",
-    help="Groups of a file of sentence-transformers or ms-swift (.jsonl or .parquet), instead of tasks.",
+    help="Groups of a file of sentence-transformers or ms-swift (.jsonl or .parquet), or of M-BEIR's folder.",
 )
 @click.option("--name", help="With --from: the source of the groups. Default: the file's name.")
 @click.option("--instruction", default="", help="With --from: the instruction of rows that have none.")
@@ -77,7 +77,15 @@ def data(
             raise TrainingError("give tasks or --from, not both")
         index = load_held_out(list_held_out())
         record, written = convert_file(
-            *given, out, index, source=name, instruction=instruction, images=images, form=form, embed=embed
+            *given,
+            out,
+            index,
+            source=name,
+            instruction=instruction,
+            images=images,
+            random=random,
+            form=form,
+            embed=embed,
         )
         for line in summarize_record(record, written):
             click.echo(line)

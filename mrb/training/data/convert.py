@@ -5,17 +5,21 @@
 `ms-swift`: a row has `messages` (the query, after an instruction as the system's message), `positive_messages` and
 `negative_messages`, with `<image>` in a text for each path in `images`, `positive_images` and `negative_images`. Or it
 has `query`, `response` and `rejected_response`, texts alone.
+
+`m-beir`: the folder of TIGER-Lab/M-BEIR with its images unpacked (`mrb.training.data.mbeir`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mrb._util.files import write_json
 from mrb._util.hashing import hash_file
-from mrb.data.items import Item
+from mrb.data.items import ImageHandle, Item
 from mrb.errors import MRBError, TrainingError, to_one_line
 from mrb.training.data.contamination import Checker, HeldOutIndex
 from mrb.training.data.files import ImageRow, open_image, write_groups
@@ -34,12 +38,14 @@ class Converter:
         name: The source of the groups.
         instruction: The instruction of rows that have none.
         images: The folder of the images; paths lead into it.
+        random: The random negatives of a group, if there is a corpus.
     """
 
-    def __init__(self, name: str, instruction: str, images: Path) -> None:
+    def __init__(self, name: str, instruction: str, images: Path, random: int = 0) -> None:
         self.name = name
         self.instruction = instruction
         self.images = images.resolve()
+        self.random = random
 
     def make_group(
         self,
@@ -72,7 +78,11 @@ class Converter:
             if not text:
                 raise TrainingError(f"{where}: an item with neither text nor image")
             return Item(text)
-        return Item(text, open_image(self.images, ImageRow(path=self._make_relative(paths[0], where))))
+        return Item(text, self.open_image(paths[0], where))
+
+    def open_image(self, path: Any, where: str) -> ImageHandle:
+        """Return the image of a path, relative to the folder of the images or absolute."""
+        return open_image(self.images, ImageRow(path=self._make_relative(path, where)))
 
     def _make_relative(self, path: Any, where: str) -> str:
         if not isinstance(path, str):
@@ -92,7 +102,7 @@ def read_text(value: Any, where: str) -> str:
     return value
 
 
-def convert_sentence_transformers(row: Mapping[str, Any], converter: Converter) -> TrainingGroup:
+def convert_sentence_transformers(converter: Converter, row: Mapping[str, Any]) -> TrainingGroup:
     """Return the group of a row (query, positive, negative_1, ...)."""
     names = [name for name in ("query", "anchor") if name in row]
     if len(names) != 1 or "positive" not in row:
@@ -108,7 +118,7 @@ def convert_sentence_transformers(row: Mapping[str, Any], converter: Converter) 
     return converter.make_group(texts[0], texts[1:2], texts[2:])
 
 
-def convert_ms_swift(row: Mapping[str, Any], converter: Converter) -> TrainingGroup:
+def convert_ms_swift(converter: Converter, row: Mapping[str, Any]) -> TrainingGroup:
     """Return the group of a row of ms-swift, of either form."""
     for name in ("videos", "audios", "label"):
         if row.get(name) not in (None, [], 1, 1.0):
@@ -123,7 +133,7 @@ def convert_ms_swift(row: Mapping[str, Any], converter: Converter) -> TrainingGr
         return converter.make_group(texts[0], texts[1:2], texts[2:])
     instruction, text = _read_messages(row["messages"], "messages")
     query = converter.make_item(text, row.get("images"), "messages")
-    sides = []
+    sides: dict[str, list[Item]] = {}
     for side in ("positive", "negative"):
         given, images = row.get(f"{side}_messages") or [], row.get(f"{side}_images")
         images = [None] * len(given) if images is None else images
@@ -135,8 +145,8 @@ def convert_ms_swift(row: Mapping[str, Any], converter: Converter) -> TrainingGr
             if system is not None:
                 raise TrainingError(f"{side}_messages: a document with a message of the system")
             items.append(converter.make_item(text, paths, f"{side}_messages"))
-        sides.append(items)
-    return converter.make_group(query, *sides, instruction)
+        sides[side] = items
+    return converter.make_group(query, sides["positive"], sides["negative"], instruction)
 
 
 def _read_messages(messages: Any, where: str) -> tuple[str | None, str]:
@@ -151,9 +161,19 @@ def _read_messages(messages: Any, where: str) -> tuple[str | None, str]:
     return instruction, read_text(others[0].get("content"), where)
 
 
-FORMATS: dict[str, Callable[[Mapping[str, Any], Converter], TrainingGroup]] = {
-    "sentence-transformers": convert_sentence_transformers,
-    "ms-swift": convert_ms_swift,
+@dataclass(frozen=True)
+class Reading:
+    """How something is read: the files whose rows become groups, how one does, and other files that are read for it."""
+
+    files: Sequence[Path]
+    convert: Callable[[Mapping[str, Any]], TrainingGroup]
+    others: Sequence[Path] = ()
+
+
+FORMATS: dict[str, Callable[[Path, Converter], Reading]] = {
+    "sentence-transformers": lambda path, converter: Reading([path], partial(convert_sentence_transformers, converter)),
+    "ms-swift": lambda path, converter: Reading([path], partial(convert_ms_swift, converter)),
+    "m-beir": lambda path, converter: _read_mbeir(path, converter),
 }
 
 
@@ -166,6 +186,7 @@ def convert_file(
     source: str | None = None,
     instruction: str = "",
     images: Path | None = None,
+    random: int = 0,
     form: Form = "jsonl",
     embed: bool = False,
 ) -> tuple[DataRecord, Path]:
@@ -173,12 +194,13 @@ def convert_file(
 
     Args:
         name: The format, of FORMATS.
-        path: The file, JSON lines or Parquet.
+        path: The file, JSON lines or Parquet; for M-BEIR its folder.
         folder: Output folder.
         index: Hashes of test data.
         source: The name of the source; the file's by default.
         instruction: The instruction of rows that have none.
         images: The folder of the images; the file's by default.
+        random: The random negatives of a group, if the format has a corpus (M-BEIR).
         form: "jsonl" or "parquet".
         embed: Whether images are stored in the file itself.
 
@@ -188,31 +210,29 @@ def convert_file(
     Raises:
         TrainingError: Names the first row that is not of the format.
     """
-    if not path.is_file():
+    if not path.exists():
         raise TrainingError(f"{path}: no such file")
     source = source or path.stem
     out = folder / f"{source}.{form}"
     if out.resolve() == path.resolve():
         raise TrainingError(f"{path}: would be replaced by its own groups; give another --out or --name")
-    converter, checker = Converter(source, instruction, images or path.parent), Checker(index)
+    folder_of_images = images or (path if path.is_dir() else path.parent)
+    converter, checker = Converter(source, instruction, folder_of_images, random), Checker(index)
+    reading = FORMATS[name](path, converter)
     counts = dict.fromkeys(("groups", "positives", "hard", "random", "without_negatives"), 0)
 
     def read_groups() -> Iterator[TrainingGroup]:
-        rows = open_rows(path)
-        for number in range(len(rows)):
+        for file, number, row in _iterate_rows(reading.files):
             try:
-                group = FORMATS[name](rows[number], converter)
+                group = reading.convert(row)
                 counts["without_negatives"] += not group.negatives
                 kept = checker.clean(group)
             except MRBError as error:
-                where = f"{path}, row {number + 1}"
-                if str(error).startswith(where):
-                    raise
-                raise error.at(where) from error
+                raise error.at(f"{file}, row {number + 1}") from error
             if kept is not None:
                 counts["groups"] += 1
-                counts["positives"] += len(kept.positives)
-                counts["hard"] += len(kept.negatives)
+                for side in ("positives", "hard", "random"):
+                    counts[side] += len(getattr(kept, side))
                 yield kept
 
     written = write_groups(out, read_groups(), embed=embed)
@@ -222,7 +242,8 @@ def convert_file(
     record = DataRecord(
         task=source,
         format=name,
-        files={path.name: hash_file(path)},
+        files={file.name: hash_file(file) for file in (*reading.files, *reading.others)},
+        random=random if name == "m-beir" else 0,
         counts=counts | {"written": written},
         checked=index.identity,
         checked_tasks=tuple(sorted(index.keys)),
@@ -232,3 +253,17 @@ def convert_file(
     )
     write_json(locate_record(out), record.model_dump(mode="json"))
     return record, out
+
+
+def _iterate_rows(files: Sequence[Path]) -> Iterator[tuple[Path, int, Mapping[str, Any]]]:
+    for file in files:
+        rows = open_rows(file)
+        for number in range(len(rows)):
+            yield file, number, rows[number]
+
+
+def _read_mbeir(path: Path, converter: Converter) -> Reading:
+    from mrb.training.data.mbeir import MBeir
+
+    found = MBeir(path, converter)
+    return Reading(found.queries, found.convert, found.others)
