@@ -241,3 +241,28 @@ def test_mbeir_that_is_not_whole_is_refused(tmp_path: Path) -> None:
     pool.unlink()
     with pytest.raises(TrainingError, match=r"M-BEIR: no cand_pool/global/.*; wanted the folder of TIGER-Lab/M-BEIR"):
         convert_file("m-beir", folder, tmp_path / "out", NOTHING)
+
+
+def test_a_folder_in_beirs_layout_gives_groups_of_its_train_judgements(tmp_path: Path) -> None:
+    """What `mrb train data --task FOLDER` makes of corpus.jsonl, queries.jsonl and qrels/train.tsv."""
+    folder = tmp_path / "beir" / "beers"
+    documents = {
+        "d1": "wheat beer is brewed with wheat",
+        "d2": "lager is brewed cold",
+        "d3": "stout is dark and roasted",
+    }
+    put(folder / "corpus.jsonl", [{"_id": key, "title": "", "text": text} for key, text in documents.items()])
+    queries = {"q1": "which beer is brewed with grain?", "q2": "which beer is dark?"}
+    put(folder / "queries.jsonl", [{"_id": key, "text": text} for key, text in queries.items()])
+    (folder / "qrels").mkdir()
+    for split, line in (("train", "q1\td1\t1"), ("test", "q2\td3\t1")):
+        (folder / "qrels" / f"{split}.tsv").write_text(f"query-id\tcorpus-id\tscore\n{line}\n")
+    (folder / "task.toml").write_text('split = "train"\ninstruction = "Find the text on the beer."\n')
+    command = ["train", "data", "--task", str(folder), "--first-stage", "bm25", "--random", "1"]
+    done = CliRunner().invoke(cli, [*command, "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0, (done.output, done.exception)
+    (group,) = GroupFile(tmp_path / "out" / "beers.jsonl")
+    assert (group.query.id, group.positives[0].id, group.instruction) == ("q1", "d1", "Find the text on the beer.")
+    assert [one.id for one in group.hard][:1] == ["d2"]
+    record = read_record(tmp_path / "out" / "beers.jsonl")
+    assert record is not None and (record.task, record.first_stage) == ("beers", "bm25")
