@@ -1,8 +1,8 @@
 """All hashes in MRB: digests of files and content, and the two fixed orders (tie-breaking, the lite sample).
 
 The two orders are part of the benchmark: they decide ranks and the queries of `mrb-lite`, so they must be the same on
-every machine and in every release. `docs/scoring.md` describes them and `tests/_util/test_hashing.py` has their test
-vectors.
+every machine and in every release. `docs/design/hashes.md` describes them, and `tests/_util/test_hashing.py` has their
+test vectors.
 """
 
 from __future__ import annotations
