@@ -195,6 +195,16 @@ def test_several_processes_find_what_one_finds(tmp_path: Path, index: HeldOutInd
         assert np.array_equal(values, getattr(found[1][1], name)), name
 
 
+def end_process(code: int, index: HeldOutIndex) -> None:
+    os._exit(code)
+
+
+@pytest.mark.slow
+def test_a_process_that_is_ended_ends_the_check_in_one_line(tmp_path: Path, index: HeldOutIndex) -> None:
+    with FileChecker(index, 2) as checker, pytest.raises(TrainingError, match="ended from outside"):
+        list(checker._map(end_process, [1, 2]))
+
+
 def test_labels_that_contradict_each_other_are_reported(images: Path) -> None:
     path = put(
         images / "g.jsonl",

@@ -15,6 +15,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
@@ -29,7 +30,7 @@ from mrb._util.hashing import hash_bytes
 from mrb._util.progress import start_progress
 from mrb.data.items import ImageHandle
 from mrb.engine.aspect_ratio import refuse_thin
-from mrb.errors import MRBError
+from mrb.errors import MRBError, TrainingError
 from mrb.training.data.check_record import (
     BAD,
     LISTED,
@@ -180,12 +181,16 @@ class FileChecker:
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(self.processes, context, _start_process, (_send_index(self.index),))
         waiting: deque[Future[T]] = deque()
-        for job in jobs:
-            waiting.append(self._pool.submit(_run, function, job))
-            if len(waiting) > 2 * self.processes:
+        try:
+            for job in jobs:
+                waiting.append(self._pool.submit(_run, function, job))
+                if len(waiting) > 2 * self.processes:
+                    yield waiting.popleft().result()
+            while waiting:
                 yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        except BrokenProcessPool as error:
+            hint = "perhaps for want of memory: `mrb train check` with fewer --workers takes less"
+            raise TrainingError(f"a process that checks the groups was ended from outside, {hint}") from error
 
 
 def read_stretch(job: tuple[Piece, bool], index: HeldOutIndex) -> Found:
@@ -284,10 +289,7 @@ def judge_images(job: tuple[Path, list[str], bool], index: HeldOutIndex) -> dict
 
 
 def find_images(job: tuple[Piece, dict[str, Verdict]], index: HeldOutIndex) -> tuple[list[Hit], dict[int, str]]:
-    """Return where images with a verdict are: items that are test data, and rows that cannot be used, with the reason.
-
-    `index` is not used.
-    """
+    """Return where images with a verdict are: items that are test data, and rows that cannot be used, with why."""
     piece, flagged = job
     path, rows, _ = piece
     file = _open_piece(piece)
