@@ -65,13 +65,17 @@ def _describe_span(table: Table, view: View | None = None) -> str:
     """Return the first stage and the ceiling: with their averages, if there is a `view` that has them."""
     names = sorted({scores.result.candidates.first_stage for _, scores in table.comparison.reference.values()})
     depths = _join([str(depth) for depth in table.comparison.depths])
-    stage = f"first stage {names[0]}" if len(names) == 1 else f"{len(names)} first stages"
+    is_one = len(names) == 1
+    stage = f"first stage {names[0]}" if is_one else f"{len(names)} first stages"
     first, oracle = (row.cells[AVERAGE_TYPES].mean for row in view.fixed) if view else (None, None)
     if first is None or oracle is None:
         return f"All models reorder the same {depths} candidates of the {stage}."
-    return (
-        f"The {stage} has {format_percent(first)}, the best order of its {depths} candidates {format_percent(oracle)}."
+    reach = (
+        f"has {format_percent(first)}, the best order of its"
+        if is_one
+        else f"have {format_percent(first)}, the best order of their"
     )
+    return f"The {stage} {reach} {depths} candidates {format_percent(oracle)}."
 
 
 def _join(names: list[str]) -> str:
