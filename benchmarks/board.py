@@ -58,7 +58,7 @@ def measure(results: Path, site: Path, models: int, packs: Path | None) -> list[
     """A row of the table; the site is left for the browser."""
     os.environ["MRB_CACHE"] = str(site.parent / "cache")
     with uncollected():
-        _, reading = timed(partial(read_entries, [results], packs))
+        reading = timed(partial(read_entries, [results], packs))[1]
     shutil.rmtree(site.parent / "cache", ignore_errors=True)
     built, whole = timed(partial(build, [results], site, packs=packs))
     target = f"{TARGETS[models]:.0f}" if models in TARGETS else "-"

@@ -78,9 +78,11 @@ def _load_values(received: ReceivedSubmission, task_id: str, pack: Path | None) 
     if path.is_file() and hash_file(received.ranking_path(task_id)) == ranking.sha256:
         # A power loss may have left the file empty, for it is not synced: then the values are computed again.
         with suppress(ResultError):
-            return make_task_scores(result, read_untrusted(path, schema, ResultError), definition)
+            kept = make_task_scores(result, read_untrusted(path, schema, ResultError), definition)
+            return kept if judged is None else _share_ids(kept, judged)
     if judged is not None:
         found = make_task_scores(result, _measure_packed(received, task_id, judged, schema), definition)
+        found = _share_ids(found, judged)
     else:
         found = recompute_result(received, task_id)
     columns = [pa.array(found.query_ids, pa.string()), pa.array(found.clusters, pa.int64())]
@@ -88,6 +90,11 @@ def _load_values(received: ReceivedSubmission, task_id: str, pack: Path | None) 
     with open_atomically(path, durable=False) as file:
         pq.write_table(pa.table(columns, schema=schema), file)
     return found
+
+
+def _share_ids(scores: TaskScores, judged: PackedJudgements) -> TaskScores:
+    """Return the scores with the pack's own ids: a hundred submissions need not hold a hundred copies of them."""
+    return replace(scores, query_ids=judged.query_ids) if scores.query_ids == judged.query_ids else scores
 
 
 def _load_judgements(pack: Path, result: Result, task: Task, suite: Suite | None) -> PackedJudgements:
