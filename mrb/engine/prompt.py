@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ class Prompt:
 
     `ids` is int64[length], an image's placeholder repeated once per token; `shared` is the number of leading tokens
     wholly before the template's seam; `cut` the number of text tokens removed to fit the maximum length; `flat` is the
-    template's `flat_positions`.
+    template's `flat_positions`; `emptied` says whether all of the document's text was removed.
     """
 
     ids: Ids
@@ -40,6 +40,7 @@ class Prompt:
     shared: int
     cut: int
     flat: bool = False
+    emptied: bool = False
 
 
 class Prompter:
@@ -124,12 +125,14 @@ class Prompter:
         removed = 0
         # The document is truncated first; the query only if it does not fit by itself.
         dropped: set[int] = set()
+        emptied = False
         for place in (pair.document_text, pair.query_text):
             if over > removed and place is not None:
                 span = _find_span(tokens[place[0]][1], place[1], place[2]) + int(starts[place[0]])
                 last = span[max(0, len(span) - (over - removed)) :]
                 dropped.update(last.tolist())
                 removed += len(last)
+                emptied |= place == pair.document_text and 0 < len(last) == len(span)
         if over > removed:
             raise AdapterError(
                 f"a prompt of {self.max_length + over} tokens, {sum(counts)} of them of images, cannot be cut to "
@@ -137,7 +140,7 @@ class Prompter:
             )
         segment, character = pair.seam
         shared = int(starts[segment]) + sum(end <= character for _, end in tokens[segment][1])
-        return self._expand_images(ids, pair.images, counts, shared, dropped)
+        return replace(self._expand_images(ids, pair.images, counts, shared, dropped), emptied=emptied)
 
     def _expand_images(
         self, ids: list[int], images: Sequence[ImageHandle], counts: Sequence[int], shared: int, dropped: set[int]

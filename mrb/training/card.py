@@ -13,7 +13,7 @@ from mrb._util.format import format_markdown_table
 from mrb._util.home import expand_user
 from mrb._util.redact import redact_text
 from mrb.training.recipe import LoadedRecipe, format_settings
-from mrb.training.record import TrainingRecord
+from mrb.training.record import TrainingRecord, format_cuts
 
 TEMPLATE = Path(__file__).with_name("card.md.jinja")
 _CHOSEN_BY = {"paper": "the paper", "ours": "MRB", "changed": "the user"}
@@ -65,6 +65,7 @@ def render_card(folder: Path, record: TrainingRecord) -> str:
         sources=_format(("source", "groups", "first stage", "SHA-256 of the file"), sources),
         tasks=_format(("task", "state", "items met, dropped"), tasks),
         settings=_format(("setting", "value", "chosen by"), settings),
+        cuts=format_cuts(record.documents, record.cut, record.emptied) if record.documents else None,
         packages=", ".join(f"{name} {number}" for name, number in sorted(record.packages.items())),
     )
 

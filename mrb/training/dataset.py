@@ -12,8 +12,9 @@ from torch.utils.data import Dataset
 from mrb.data.items import ImageHandle
 from mrb.engine.prompt import Prompt, Prompter
 from mrb.errors import MRBError, TrainingError
-from mrb.training.data.group import Ints, Sampling, TrainingGroup, order_groups, sample_documents
+from mrb.training.data.group import Ints, TrainingGroup, order_groups, sample_documents
 from mrb.training.data.prepare import Source
+from mrb.training.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,16 @@ class Batch:
     def images(self) -> list[ImageHandle]:
         """The images of all prompts, in order, with repetitions."""
         return [placed.image for prompt in self.prompts for placed in prompt.images]
+
+    @property
+    def cut(self) -> int:
+        """Prompts that lost text to the maximum length."""
+        return sum(prompt.cut > 0 for prompt in self.prompts)
+
+    @property
+    def emptied(self) -> int:
+        """Prompts that lost all of their document's text."""
+        return sum(prompt.emptied for prompt in self.prompts)
 
     @property
     def tokens(self) -> int:
@@ -66,16 +77,16 @@ class GroupDataset(Dataset[Batch | MRBError]):
     """The `count` groups of a whole run in order, as batches of one.
 
     An item depends only on the seed and its index, so all processes and restarts see the same items. A group that
-    cannot be trained on is replaced by the next of its source, at most `skips` times for one item.
+    cannot be trained on is replaced by the next of its source, if the recipe says so.
     """
 
-    def __init__(
-        self, sources: Sequence[Source], count: int, sampling: Sampling, seed: int, prompter: Prompter, skips: int = 0
-    ) -> None:
+    def __init__(self, sources: Sequence[Source], count: int, recipe: Recipe, prompter: Prompter) -> None:
+        sampling, seed = recipe.sampling, recipe.schedule.seed
         self.sources = sources
-        self.skips = skips
+        self.skips = recipe.data.skips
         self.sampling = sampling
         self.seed = seed
+        self.compares = not recipe.loss.pointwise
         self.prompter = prompter
         self.order: Ints = order_groups({source.name: len(source) for source in sources}, count, sampling, seed)
 
@@ -99,6 +110,8 @@ class GroupDataset(Dataset[Batch | MRBError]):
             row = (first + len(problems)) % len(source)
             try:
                 group = sample_documents(source.group(row), self.sampling, (self.seed, number, row, visit))
+                if self.compares and not group.negatives:
+                    raise TrainingError("none of its negatives can be sampled, and this loss compares documents")
                 batch = make_batch(self.prompter, group, self.sampling.negatives - len(group.negatives))
                 if check is not None:
                     check(batch)

@@ -21,6 +21,7 @@ from mrb.training.dataset import GroupDataset
 from mrb.training.memory_estimate import ModelSize, find_config_folder, load_config, measure_size
 from mrb.training.model import find_layout, silence_libraries
 from mrb.training.recipe import LoadedRecipe, Recipe, format_settings
+from mrb.training.record import format_cuts
 from mrb.training.run import count_steps
 
 GROUPS_READ = 200
@@ -38,14 +39,17 @@ _ADAM = 4 + 4 + 4
 class Lengths:
     """Prompt lengths of a sample of groups: `tokens` int64[documents]; `images` counts the image tokens among them.
 
-    `exact`: whether the model's own tokenizer counted the text tokens. `skipped` says what was wrong with groups that
-    others replaced.
+    `exact`: whether the model's own tokenizer counted the text tokens. `cut` counts the prompts that lose
+    text, `emptied` those that lose all of their document's. `skipped` says what was wrong with groups that others
+    replaced.
     """
 
     tokens: np.ndarray[tuple[int], np.dtype[np.int64]]
     images: int
     exact: bool
     groups: int
+    cut: int
+    emptied: int
     skipped: tuple[str, ...]
 
 
@@ -54,7 +58,7 @@ def report_dry_run(loaded: LoadedRecipe) -> Iterator[str]:
     recipe = loaded.recipe
     silence_libraries()
     layout = find_layout(recipe)
-    prepared = prepare(recipe.data)
+    prepared = prepare(recipe.data, compares=not recipe.loss.pointwise)
     steps = count_steps(recipe, prepared.groups)
     yield f"recipe {loaded.name}: {recipe.title}, sha256 {loaded.sha256[:16]}"
     for part in (
@@ -95,8 +99,7 @@ def measure_lengths(recipe: Recipe, layout: PromptTemplate, prepared: Prepared, 
     """Return the prompt lengths of groups sampled over the run; exact if the model's tokenizer is on this disk."""
     prompter = _make_prompter(recipe, layout)
     count = steps * recipe.schedule.queries
-    seed, skips = recipe.schedule.seed, recipe.data.skips
-    dataset = GroupDataset(prepared.sources, count, recipe.sampling, seed, prompter, skips)
+    dataset = GroupDataset(prepared.sources, count, recipe, prompter)
     prompts: list[Prompt] = []
     skipped: list[str] = []
     # Evenly spaced over the run, where the sources are mixed.
@@ -109,7 +112,15 @@ def measure_lengths(recipe: Recipe, layout: PromptTemplate, prepared: Prepared, 
         skipped += batch.skipped
     tokens = np.asarray([len(prompt.ids) for prompt in prompts], np.int64)
     images = sum(placed.count for prompt in prompts for placed in prompt.images)
-    return Lengths(tokens, images, not isinstance(prompter, RoughPrompter), len(places), tuple(skipped))
+    return Lengths(
+        tokens,
+        images,
+        exact=not isinstance(prompter, RoughPrompter),
+        groups=len(places),
+        cut=sum(prompt.cut > 0 for prompt in prompts),
+        emptied=sum(prompt.emptied for prompt in prompts),
+        skipped=tuple(skipped),
+    )
 
 
 class RoughPrompter(Prompter):
@@ -128,7 +139,10 @@ class RoughPrompter(Prompter):
         assert self.image_tokens is not None
         images = tuple(PlacedImage(image, 0, self.image_tokens(image)) for image in rendered.images)
         length = sum(placed.count for placed in images) + math.ceil(len(rendered.text) / CHARACTERS_A_TOKEN)
-        return Prompt(np.zeros(min(self.max_length, length), np.int64), images, shared=0, cut=0)
+        over = max(0, length - self.max_length)
+        _, start, end = rendered.document_text or (0, 0, 0)
+        emptied = 0 < math.ceil((end - start) / CHARACTERS_A_TOKEN) <= over
+        return Prompt(np.zeros(length - over, np.int64), images, shared=0, cut=over, emptied=emptied)
 
 
 def _make_prompter(recipe: Recipe, layout: PromptTemplate) -> Prompter:
@@ -162,6 +176,7 @@ def _format_tokens(recipe: Recipe, lengths: Lengths, steps: int) -> Iterator[str
     a_step = total / lengths.groups * recipe.schedule.queries
     passes = "" if recipe.loss.pointwise else "; each forward twice where a group is cut into chunks"
     yield f"  {a_step:,.0f} a step, {a_step * steps:,.0f} in all{passes}"
+    yield f"  {format_cuts(len(tokens), lengths.cut, lengths.emptied)}"
     if lengths.skipped:
         count = f"{len(lengths.skipped)} of {lengths.groups}"
         yield f"  {count} groups cannot be trained on and would be skipped, the first: {lengths.skipped[0]}"

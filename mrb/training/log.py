@@ -27,12 +27,16 @@ COLUMNS = (
     "grad_norm",
     "drift",
     "tokens",
+    "documents",
+    "cut",
+    "emptied",
     "missing",
     "skipped",
     "seconds",
 )
 """`sft` and `cl` are the values of the supervised and the contrastive loss; `drift` is the largest difference of logits
-between two passes; `tokens`, `missing` (negatives not available) and `skipped` (groups that could not be
+between two passes; `tokens`, `documents`, `cut` (prompts that lost text to the maximum length), `emptied`
+(those that lost all of their document's), `missing` (negatives not available) and `skipped` (groups that could not be
 trained on) count since the last line; `seconds` is the time since this process started training.
 """
 DEV_COLUMNS = ("step", "task", "measure", "value", "low", "high", "first_stage", "oracle")
@@ -98,6 +102,11 @@ class LogCallback(TrainerCallback):
             logger.info("  ".join(name.rjust(13) for name in _SHOWN))
             self._headed = True
         logger.info("  ".join(_format_value(name, values.get(name)).rjust(13) for name in _SHOWN))
+
+    def count(self, columns: Sequence[str]) -> dict[str, int]:
+        """Return the sums of columns over all lines, those of earlier processes included."""
+        rows = self._table.read_rows()
+        return {name: sum(round(float(row[name] or 0)) for row in rows) for name in columns}
 
 
 def _format_exact(value: Any) -> Any:

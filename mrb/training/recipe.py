@@ -170,8 +170,8 @@ class DataSettings(Model):
 
     `groups` are files written by `mrb train data`, or others of that form. `tasks` are built on first use, with hard
     negatives down to rank `depth` and `random` random negatives, and kept in MRB's cache. A group that cannot be
-    trained on ends the run (`on_error` `stop`) or is replaced by the next of its source (`skip`), at most `max_skipped`
-    times in a run.
+    trained on ends the run (`on_error` `stop`), or is left out if the check found it, else replaced by the next of its
+    source (`skip`), at most `max_skipped` of each in a run.
     """
 
     groups: tuple[str, ...] = ()

@@ -45,8 +45,8 @@ class DevRecord(Model):
 
 
 class TrainingRecord(Model):
-    """training.json in the run's folder, written at the start; `results` and `skipped` (groups that could not be
-    trained on, each visit counted) are added when the run is finished.
+    """training.json in the run's folder, written at the start. When the run is finished, these are added: `skipped` groups that could not be trained on, each visit counted; of the `documents` in log.csv, those
+    whose prompts were `cut` to the maximum length and those whose text was cut to nothing (`emptied`); `results`.
 
     `recipe` holds every setting and lists in `paper` those that a paper states; `changed` names those that the user
     set.
@@ -68,6 +68,9 @@ class TrainingRecord(Model):
     packages: dict[str, str]
     finished: bool = False
     skipped: int = 0
+    documents: int = 0
+    cut: int = 0
+    emptied: int = 0
     results: tuple[DevRecord, ...] = ()
 
     def identity(self) -> dict[str, Any]:
@@ -110,3 +113,9 @@ def read_training_record(folder: Path) -> TrainingRecord | None:
 def write_training_record(folder: Path, record: TrainingRecord) -> None:
     """Write the record atomically."""
     write_json(folder / RECORD_FILE, record.model_dump(mode="json"))
+
+
+def format_cuts(documents: int, cut: int, emptied: int) -> str:
+    """Return how many prompts lose text, of so many."""
+    shares = [f"{100 * count / documents:.1f} %" for count in (cut, emptied)]
+    return f"{shares[0]} of {documents:,} prompts lose text to max_length, {shares[1]} all of their document's"

@@ -43,7 +43,7 @@ from mrb.training.model import Learner, Start, build_learner, describe_trained, 
 from mrb.training.processes import agree, take_turns
 from mrb.training.random_init import make_random_start
 from mrb.training.recipe import LoadedRecipe, Recipe
-from mrb.training.record import TrainingRecord, make_record, read_training_record, write_training_record
+from mrb.training.record import TrainingRecord, format_cuts, make_record, read_training_record, write_training_record
 from mrb.training.skipped import SKIPPED_COLUMNS, SkippedGroups
 from mrb.training.trainer import RerankerTrainer, make_arguments
 from mrb.training.validation import DevCallback, DevEvaluator
@@ -95,7 +95,9 @@ def _train(loaded: LoadedRecipe, out: Path, here: PartialState, *, fresh: bool, 
         logging.getLogger("mrb").setLevel(logging.WARNING)  # one process reports the progress of all
     # A missing checkpoint is reported before data are built.
     start = None if recipe.model.path is None else find_start(recipe)
-    prepared = take_turns(here, lambda: prepare(recipe.data))  # the other processes find the data built and checked
+    prepared = take_turns(
+        here, lambda: prepare(recipe.data, compares=not recipe.loss.pointwise)
+    )  # the other processes find the data built and checked
     record = make_record(loaded, prepared, count_steps(recipe, prepared.groups), tuple(command))
     folder = out / MODEL_FOLDER
     checkpoint, finished = agree(
@@ -125,8 +127,7 @@ def _train(loaded: LoadedRecipe, out: Path, here: PartialState, *, fresh: bool, 
     log = LogCallback(Table(out / "log.csv", COLUMNS))
     schedule = recipe.schedule
     count = record.steps * schedule.queries
-    skips, prompter = recipe.data.skips, parts.prompter
-    dataset = GroupDataset(prepared.sources, count, recipe.sampling, schedule.seed, prompter, skips)
+    dataset = GroupDataset(prepared.sources, count, recipe, parts.prompter)
     skipped = SkippedGroups(Table(out / "skipped.csv", SKIPPED_COLUMNS), recipe.data)
     trainer = RerankerTrainer(parts.learner, dataset, args, recipe, parts.pictures, parts.exporter, skipped, [log, dev])
     dev.accelerator = trainer.accelerator
@@ -136,7 +137,10 @@ def _train(loaded: LoadedRecipe, out: Path, here: PartialState, *, fresh: bool, 
     dev.score_step(record.steps)
     trainer.save_final(folder)
     if here.is_main_process:
-        record = record.model_copy(update={"finished": True, "skipped": skipped.total, "results": tuple(dev.last)})
+        counts = log.count(("documents", "cut", "emptied"))
+        logger.info(format_cuts(**counts))
+        results = tuple(dev.last)
+        record = record.model_copy(update={"finished": True, "skipped": skipped.total, "results": results, **counts})
         write_card(folder, record)
         write_training_record(out, record)  # last: a run marked finished has its card
         logger.info(f"model: {folder}")

@@ -31,7 +31,7 @@ from mrb.training.skipped import SkippedGroups
 WATCHED_STEPS = 3
 """One half of LoRA has no gradient while the other half is 0, and warm-up starts with a learning rate of 0."""
 
-SUMS = ("tokens", "missing", "skipped")
+SUMS = ("tokens", "documents", "cut", "emptied", "missing", "skipped")
 """Values that are logged as sums since the last line; others are means."""
 
 
@@ -228,7 +228,9 @@ class RerankerTrainer(Trainer):
 
     def _collect(self, batch: Batch, result: StepResult) -> None:
         """Collect values to log with the loss: those of the supervised and the contrastive loss."""
-        values = {"sft": float(Supervised()(result.groups)), "drift": result.drift, "tokens": float(batch.tokens)}
+        values = {"sft": float(Supervised()(result.groups)), "drift": result.drift}
+        values |= {"tokens": float(batch.tokens), "documents": float(len(batch.prompts))}
+        values |= {"cut": float(batch.cut), "emptied": float(batch.emptied)}
         if all((~group.labels).any() for group in result.groups):
             values["cl"] = float(Contrastive()(result.groups))
             if isinstance(self.loss, Unified):

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from mrb.errors import MRBError, TrainingError
-from mrb.training import run
 from mrb.training.data.prepare import prepare
 from mrb.training.dry_run import report_dry_run
 from mrb.training.log import Table
@@ -35,14 +34,24 @@ def small(tmp_path: Path, tiny: Tiny, training_cache: Path, monkeypatch: pytest.
     return lambda *changes: recipe_of(tmp_path, tiny("qwen2_5_vl"), groups, (*LIMITS, *changes))
 
 
+def rewrite(groups: Path, number: int, change: Callable[[Any], object]) -> None:
+    """Change a row of a file of groups."""
+    lines = [json.loads(line) for line in groups.read_text().splitlines()]
+    change(lines[number])
+    groups.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
 def enlarge(groups: Path, *rows: int) -> None:
     """Give the queries of some rows a picture that no prompt holds."""
-    lines = [json.loads(line) for line in groups.read_text().splitlines()]
-    image = groups.parent / "images" / "large.png"
-    image.write_bytes(picture(420, 420, 7).encoded)
+    (groups.parent / "images" / "large.png").write_bytes(picture(420, 420, 7).encoded)
     for row in rows:
-        lines[row]["query"]["image"] = "images/large.png"
-    groups.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        rewrite(groups, row, lambda content: content["query"].update(image="images/large.png"))
+
+
+def damage(groups: Path, number: int) -> None:
+    """Cut off the query's image of a row; its header stays."""
+    image = groups.parent / json.loads(groups.read_text().splitlines()[number])["query"]["image"]
+    image.write_bytes(image.read_bytes()[:60])
 
 
 def list_skipped(out: Path) -> list[dict[str, str]]:
@@ -88,15 +97,11 @@ def test_processes_stay_in_step_where_groups_are_skipped(small: Any, tmp_path: P
 
 
 @pytest.mark.parametrize("vision", ["frozen", "trained"])
-def test_an_image_that_cannot_be_decoded_is_found_by_its_group(
-    small: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vision: str
-) -> None:
+def test_an_image_that_cannot_be_decoded_is_found_by_its_group(small: Any, tmp_path: Path, vision: str) -> None:
     groups = tmp_path / "toy.jsonl"
     changes = ["schedule.steps=2", f"tuning.vision={vision}"]
-    prepared = prepare(small(*changes).recipe.data)
-    monkeypatch.setattr(run, "prepare", lambda *given: prepared)  # they were checked, and damaged afterwards
-    image = tmp_path / json.loads(groups.read_text().splitlines()[3])["query"]["image"]
-    image.write_bytes(image.read_bytes()[:60])
+    prepare(small(*changes).recipe.data)  # it is damaged after the check
+    damage(groups, 3)
     with pytest.raises(MRBError, match=rf"^{groups}, row 4, image images/.* \(source toy\)$"):
         train(small(*changes), tmp_path / "out", fresh=False, command=())
     train(small(*changes, "data.on_error=skip"), tmp_path / "out", fresh=False, command=())
@@ -114,3 +119,51 @@ def test_too_many_bad_groups_end_a_run(small: Any, tmp_path: Path) -> None:
     enlarge(groups, *range(8))
     with pytest.raises(TrainingError, match=rf"^{groups}, row \d: {LONG}.*; the 1 groups after it cannot be trained"):
         train(small(*changes), tmp_path / "all", fresh=False, command=())
+
+
+def test_prompts_that_lose_text_are_counted(small: Any, tmp_path: Path) -> None:
+    groups = tmp_path / "toy.jsonl"
+    rewrite(groups, 2, lambda row: row["query"].update(text="what is blue? " * 200))
+    # All eight groups once, with four documents each.
+    changes = ["model.max_length=400", "schedule.steps=2", "schedule.queries=4"]
+    wanted = "12.5 % of 32 prompts lose text to max_length, 12.5 % all of their document's"
+    assert f"  {wanted}" in list(report_dry_run(small(*changes)))
+    train(small(*changes), tmp_path / "out", fresh=False, command=())
+    curve = read_curve(tmp_path / "out", "documents", "cut", "emptied")
+    assert [sum(column) for column in zip(*curve, strict=True)] == [32, 4, 4]
+    record = read_training_record(tmp_path / "out")
+    assert record is not None
+    assert (record.documents, record.cut, record.emptied) == (32, 4, 4)
+    assert wanted in (tmp_path / "out" / "model" / "README.md").read_text()
+
+
+def test_a_group_whose_negatives_are_all_outside_the_window_trains_pointwise_losses_alone(
+    small: Any, tmp_path: Path
+) -> None:
+    groups = tmp_path / "toy.jsonl"
+    rewrite(groups, 2, lambda row: row.update(negatives=[one for one in row["negatives"] if "rank" in one]))
+    changes = ["sampling.first_rank=50", "schedule.steps=2"]
+    train(small(*changes), tmp_path / "pointwise", fresh=False, command=())
+    words = rf"^{groups}, row 3: none of its negatives can be sampled, and this loss compares documents \(source toy\)$"
+    with pytest.raises(TrainingError, match=words):
+        train(small(*changes, "loss.name=contrastive", "model.layout=gmr-cl"), tmp_path / "cl", fresh=False, command=())
+
+
+def test_rows_that_the_check_found_are_left_out_and_counted(small: Any, tmp_path: Path, caplog: Any) -> None:
+    groups = tmp_path / "toy.jsonl"
+    damage(groups, 3)
+    rewrite(groups, 5, lambda row: row.update(negatives=[]))
+    with pytest.raises(MRBError, match=rf"^{groups}, row 4, image images/"):
+        prepare(small().recipe.data)
+    skip = small("data.on_error=skip", "schedule.steps=1")
+    found = prepare(skip.recipe.data)
+    assert (found.groups, found.left_out.bad, found.left_out.no_negatives) == (6, 1, 1)
+    caplog.clear()
+    train(skip, tmp_path / "out", fresh=False, command=())  # by a loss that does not compare documents
+    assert f"left out: {groups}, row 4, image images/" in caplog.text
+    assert "checking its groups" not in caplog.text
+    record = read_training_record(tmp_path / "out")
+    assert record is not None
+    assert (record.groups, record.left_out.bad, record.left_out.no_negatives, record.skipped) == (7, 1, 0, 0)
+    card = (tmp_path / "out" / "model" / "README.md").read_text()
+    assert "Left out: 0 groups without negatives, 1 that could not be trained on." in card

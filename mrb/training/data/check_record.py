@@ -117,8 +117,9 @@ def format_check(path: Path, record: CheckRecord, *, before: bool) -> Iterator[s
         f"negatives; by task: {tasks}"
     )
     yield (
-        f"  {record.no_negatives} groups without negatives (left out), {record.contradictory} with a document that is "
-        f"both positive and negative, {record.doubled} with a positive twice"
+        f"  {record.no_negatives} groups without negatives (left out if the loss compares documents), "
+        f"{record.contradictory} with a document that is both positive and negative, {record.doubled} with a positive "
+        "twice"
     )
     yield from (f"  {line}" for line in record.doubtful)
     if record.bad:

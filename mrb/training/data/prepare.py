@@ -23,7 +23,7 @@ from mrb.data.task_data import TaskData
 from mrb.errors import MRBError, TrainingError
 from mrb.hub.manifest import find_cache_root
 from mrb.training.data.check import FileChecker
-from mrb.training.data.check_record import USABLE, CheckRecord, RowTable, read_check
+from mrb.training.data.check_record import NO_NEGATIVES, USABLE, CheckRecord, RowTable, read_check
 from mrb.training.data.contamination import Dropped, HeldOutIndex, list_held_out, load_held_out, sum_dropped
 from mrb.training.data.files import GroupFile, find_group_files
 from mrb.training.data.group import Ints, TrainingGroup
@@ -159,27 +159,33 @@ class Prepared:
         return sum(len(source) for source in self.sources)
 
 
-def prepare(settings: DataSettings) -> Prepared:
+def prepare(settings: DataSettings, *, compares: bool = True) -> Prepared:
     """Return the sources of a recipe's data. Files that were not yet checked against this test data are checked.
+
+    Args:
+        settings: The recipe's data.
+        compares: Whether its loss compares the documents of a query; then groups without negatives are left out.
 
     Raises:
         TrainingError: A file is not a file of groups, a row cannot be trained on, or nothing of a file is left.
     """
+    usable = (USABLE,) if compares else (USABLE, NO_NEGATIVES)
     index = load_held_out(list_held_out())
     files: list[CheckedFile] = []
     with FileChecker(index) as checker:
         for path in list_files(settings, index):
             files.append(_open_checked(path, checker, settings.skips))
-            _refuse_bad(files, settings.skips)
+            _refuse_bad(files, settings.skips, usable)
     names = list(dict.fromkeys(name for file in files for name in file.record.sources))
-    sources = [source for name in names if (source := _gather(name, files)) is not None]
+    sources = [source for name in names if (source := _gather(name, files, usable)) is not None]
     contamination = Contamination(
         checked=tuple(sorted(index.keys)),
         unknown=tuple(sorted(index.unknown)),
         dropped=sum_dropped([file.record.dropped for file in files]),
     )
     left_out = LeftOut(
-        no_negatives=sum(file.record.no_negatives for file in files), bad=sum(file.record.bad for file in files)
+        no_negatives=sum(file.record.no_negatives for file in files) if compares else 0,
+        bad=sum(file.record.bad for file in files),
     )
     return Prepared(tuple(sources), tuple(map(_make_source_record, sources)), contamination, left_out)
 
@@ -208,7 +214,7 @@ def _open_checked(path: Path, checker: FileChecker, skips: int) -> CheckedFile:
     return CheckedFile(GroupFile(path, table.starts), record, table)
 
 
-def _refuse_bad(files: Sequence[CheckedFile], skips: int) -> None:
+def _refuse_bad(files: Sequence[CheckedFile], skips: int, usable: tuple[int, ...]) -> None:
     """Raise TrainingError if the last file has bad rows that may not be left out, or nothing to train on."""
     record, path = files[-1].record, files[-1].file.path
     if record.bad:
@@ -219,20 +225,20 @@ def _refuse_bad(files: Sequence[CheckedFile], skips: int) -> None:
         bad = sum(file.record.bad for file in files)
         if bad > skips:
             raise TrainingError(f"{path}: {bad} groups so far cannot be trained on, data.max_skipped is {skips}")
-    if not (files[-1].table.states == USABLE).any():
+    if not np.isin(files[-1].table.states, usable).any():
         raise TrainingError(
             f"{path}: nothing is left to train on of {record.groups} groups: {record.dropped.groups} are test data, "
             f"{record.no_negatives} have no negatives, {record.bad} cannot be trained on"
         )
 
 
-def _gather(name: str, files: Sequence[CheckedFile]) -> Source | None:
+def _gather(name: str, files: Sequence[CheckedFile], usable: tuple[int, ...]) -> Source | None:
     """Return the source `name`, None if none of its groups can be used."""
     parts = []
     for file in files:
         if name in file.record.sources:
             own = file.table.sources == file.record.sources.index(name)
-            rows = np.flatnonzero(own & (file.table.states == USABLE))
+            rows = np.flatnonzero(own & np.isin(file.table.states, usable))
             if len(rows):
                 parts.append((file, rows))
     return Source(name, tuple(parts)) if parts else None
