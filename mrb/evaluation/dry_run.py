@@ -130,14 +130,19 @@ def report_dry_run(
     yield fold(f"Memory of a worker: {memory}, the peak of this process while it was timed.")
 
 
-def describe_peak_memory() -> str:
-    """Return the largest memory that this process has had, and that torch has had on the GPU, if it used one."""
+def measure_peak_memory() -> float | None:
+    """Return the largest memory that this process has had, in gigabytes; None where that is not known."""
     try:
         import resource
     except ImportError:  # Windows
-        return "unknown"
+        return None
     unit = 1 if sys.platform == "darwin" else 1024
-    found = format_size(unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e9)
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e9
+
+
+def describe_peak_memory() -> str:
+    """Return the largest memory that this process has had, and that torch has had on the GPU, if it used one."""
+    found = format_size(measure_peak_memory())
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         found += f" and {format_size(torch.cuda.max_memory_allocated() / 1e9)} on the GPU"

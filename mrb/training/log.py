@@ -10,9 +10,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import TrainerCallback
 
 from mrb._util.files import write_bytes
+from mrb._util.format import format_duration
+from mrb.evaluation.dry_run import measure_peak_memory
 
 logger = logging.getLogger(__name__)
 
@@ -33,14 +36,30 @@ COLUMNS = (
     "missing",
     "skipped",
     "seconds",
+    "tokens_per_second",
+    "memory_gb",
 )
 """`sft` and `cl` are the values of the supervised and the contrastive loss; `drift` is the largest difference of logits
-between two passes; `tokens`, `documents`, `cut` (prompts that lost text to the maximum length), `emptied`
-(those that lost all of their document's), `missing` (negatives not available) and `skipped` (groups that could not be
-trained on) count since the last line; `seconds` is the time since this process started training.
+between two passes. `tokens`, `documents`, `cut` (prompts that lost text to the maximum length), `emptied` (those that
+lost all of their document's), `missing` (negatives not available) and `skipped` (groups that could not be trained on)
+count since the last line. `seconds` is the time since this process started training; `tokens_per_second` is that of all
+processes since the last line, whatever else was done between steps; `memory_gb` is the most that the first process has
+held, on its GPU if it has one.
 """
 DEV_COLUMNS = ("step", "task", "measure", "value", "low", "high", "first_stage", "oracle")
-_SHOWN = ("step", "loss", "sft", "cl", "learning_rate", "grad_norm", "tokens", "seconds")
+_SHOWN = (
+    "step",
+    "loss",
+    "sft",
+    "cl",
+    "learning_rate",
+    "grad_norm",
+    "tokens",
+    "tokens_per_second",
+    "memory_gb",
+    "seconds",
+)
+_WHOLE = ("tokens", "tokens_per_second", "seconds")
 
 
 class Table:
@@ -85,23 +104,35 @@ class LogCallback(TrainerCallback):
 
     def __init__(self, table: Table) -> None:
         self._table = table
-        self._started = time.monotonic()
+        self._started = self._last = time.monotonic()
+        self._first = 0
         self._headed = False
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Log and save as often as is asked for now: a resumed run has restored how often it was asked for before."""
         state.compute_steps(args, state.max_steps)
+        self._started = self._last = time.monotonic()
+        self._first = state.global_step
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
         """Append a line to the table and to the file."""
         if not state.is_world_process_zero or logs is None or "loss" not in logs:
             return
-        values = {**logs, "step": state.global_step, "seconds": round(time.monotonic() - self._started, 1)}
+        now = time.monotonic()
+        rate = logs["tokens"] / max(now - self._last, 1e-6)
+        seconds = now - self._started
+        self._last = now
+        gpu = torch.cuda.is_available()
+        memory = torch.cuda.max_memory_allocated() / 1e9 if gpu else measure_peak_memory()
+        values = {**logs, "step": state.global_step, "seconds": round(seconds, 1)}
+        values |= {"tokens_per_second": round(rate, 1), "memory_gb": memory}
         self._table.add_row(values)
         if not self._headed:
-            logger.info("  ".join(name.rjust(13) for name in _SHOWN))
+            logger.info("  ".join(name.replace("_per_second", "/s").rjust(13) for name in (*_SHOWN, "left")))
             self._headed = True
-        logger.info("  ".join(_format_value(name, values.get(name)).rjust(13) for name in _SHOWN))
+        left = format_duration(seconds / (state.global_step - self._first) * (state.max_steps - state.global_step))
+        shown = [*(_format_value(name, values.get(name)) for name in _SHOWN), left]
+        logger.info("  ".join(text.rjust(13) for text in shown))
 
     def count(self, columns: Sequence[str]) -> dict[str, int]:
         """Return the sums of columns over all lines, those of earlier processes included."""
@@ -119,4 +150,4 @@ def _format_value(name: str, value: Any) -> str:
         return "-"
     if name == "learning_rate":
         return f"{value:.2e}"
-    return f"{value:.4f}" if isinstance(value, float) and name not in ("tokens", "seconds") else f"{value:,.0f}"
+    return f"{value:.4f}" if isinstance(value, float) and name not in _WHOLE else f"{value:,.0f}"

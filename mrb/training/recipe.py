@@ -23,8 +23,8 @@ from mrb.training.data.group import Sampling
 
 RECIPES = Path(__file__).parent / "recipes"
 """The folder of the packaged recipes, with the shapes and sweeps that they name."""
-UNHASHED: Any = {"memory": {"workers"}, "data": {"on_error", "max_skipped"}}
-"""Settings that do not change a run in which no group is skipped."""
+UNHASHED: Any = {"memory": {"workers"}, "data": {"on_error", "max_skipped"}, "evaluation": {"at_start", "keep_best"}}
+"""Settings that change neither data nor weights of a run in which no group is skipped."""
 _LONGEST_NAME = 100
 LANGUAGE_MODEL = r"(.*\.)?(language_model|model)\.layers\.\d+\.(self_attn|mlp)\.(q|k|v|o|gate|up|down)_proj"
 """The linear layers of the language model, in a vision-language model or alone. A bare list of names would also match
@@ -229,12 +229,23 @@ class Memory(Model):
 
 
 class Evaluation(Model):
-    """Development tasks, scored every `every` steps (0: only at the end) on their own candidate lists."""
+    """Development tasks, scored every `every` steps (0: only at the end) on their own candidate lists.
+
+    `at_start` scores the model before the first step, too. `keep_best` keeps the model with the best mean over tasks.
+    """
 
     tasks: tuple[Slug, ...] = ()
     every: int = Field(default=0, ge=0)
     depth: int = Field(default=25, ge=1)
     limit: int | None = Field(default=None, ge=1)
+    at_start: bool = False
+    keep_best: bool = False
+
+    @model_validator(mode="after")
+    def _fits(self) -> Evaluation:
+        if self.keep_best and not (self.tasks and self.every):
+            raise ValueError("keep_best needs tasks, and every")
+        return self
 
 
 class Output(Model):

@@ -45,8 +45,10 @@ class DevRecord(Model):
 
 
 class TrainingRecord(Model):
-    """training.json in the run's folder, written at the start. When the run is finished, these are added: `skipped` groups that could not be trained on, each visit counted; of the `documents` in log.csv, those
-    whose prompts were `cut` to the maximum length and those whose text was cut to nothing (`emptied`); `results`.
+    """training.json in the run's folder, written at the start. When the run is finished, these are added: `skipped`
+    groups that could not be trained on, each visit counted; of the `documents` in log.csv, those whose prompts were
+    `cut` to the maximum length and those whose text was cut to nothing (`emptied`); `results`, and the `best_step`
+    whose model was kept apart.
 
     `recipe` holds every setting and lists in `paper` those that a paper states; `changed` names those that the user
     set.
@@ -71,6 +73,7 @@ class TrainingRecord(Model):
     documents: int = 0
     cut: int = 0
     emptied: int = 0
+    best_step: int | None = None
     results: tuple[DevRecord, ...] = ()
 
     def identity(self) -> dict[str, Any]:

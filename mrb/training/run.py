@@ -6,6 +6,7 @@ OUT/training.json      the recipe as run, its data, the test data it was checked
 OUT/log.csv, dev.csv   loss curve and development results
 OUT/skipped.csv        groups that could not be trained on, if the recipe skips them
 OUT/checkpoint-N/      state for resuming
+OUT/best/              the model of the best step by development tasks, if the recipe keeps it
 OUT/model/             the trained model and its card, for `mrb run --model yes-no --set path=OUT/model`
 ```
 """
@@ -43,13 +44,21 @@ from mrb.training.model import Learner, Start, build_learner, describe_trained, 
 from mrb.training.processes import agree, take_turns
 from mrb.training.random_init import make_random_start
 from mrb.training.recipe import LoadedRecipe, Recipe
-from mrb.training.record import TrainingRecord, format_cuts, make_record, read_training_record, write_training_record
+from mrb.training.record import (
+    DevRecord,
+    TrainingRecord,
+    format_cuts,
+    make_record,
+    read_training_record,
+    write_training_record,
+)
 from mrb.training.skipped import SKIPPED_COLUMNS, SkippedGroups
 from mrb.training.trainer import RerankerTrainer, make_arguments
 from mrb.training.validation import DevCallback, DevEvaluator
 
 logger = logging.getLogger(__name__)
 MODEL_FOLDER = "model"
+BEST_FOLDER = "best"
 START_FOLDER = "start"
 _MEGABYTE = 1024 * 1024
 _STATE = "trainer_state.json"
@@ -123,7 +132,18 @@ def _train(loaded: LoadedRecipe, out: Path, here: PartialState, *, fresh: bool, 
         _remove_later(out, checkpoint)
         write_training_record(out, record)
     here.wait_for_everyone()
-    dev = DevCallback(evaluator, Table(out / "dev.csv", DEV_COLUMNS))
+
+    def save_best(step: int, results: Sequence[DevRecord]) -> None:
+        half = out / f"{BEST_FOLDER}.part"
+        shutil.rmtree(half, ignore_errors=True)
+        parts.exporter.save(half / BEST_FOLDER)
+        own = record.model_copy(update={"steps": step, "results": tuple(results)})
+        write_card(half / BEST_FOLDER, own)
+        shutil.rmtree(out / BEST_FOLDER, ignore_errors=True)
+        (half / BEST_FOLDER).rename(out / BEST_FOLDER)
+        half.rmdir()
+
+    dev = DevCallback(evaluator, Table(out / "dev.csv", DEV_COLUMNS), save_best)
     log = LogCallback(Table(out / "log.csv", COLUMNS))
     schedule = recipe.schedule
     count = record.steps * schedule.queries
@@ -139,8 +159,9 @@ def _train(loaded: LoadedRecipe, out: Path, here: PartialState, *, fresh: bool, 
     if here.is_main_process:
         counts = log.count(("documents", "cut", "emptied"))
         logger.info(format_cuts(**counts))
-        results = tuple(dev.last)
-        record = record.model_copy(update={"finished": True, "skipped": skipped.total, "results": results, **counts})
+        results, best = tuple(dev.last), dev.find_best() if recipe.evaluation.keep_best else None
+        found = {"skipped": skipped.total, "results": results, "best_step": best, **counts}
+        record = record.model_copy(update={"finished": True, **found})
         write_card(folder, record)
         write_training_record(out, record)  # last: a run marked finished has its card
         logger.info(f"model: {folder}")
@@ -224,5 +245,7 @@ def _remove_later(out: Path, checkpoint: Path | None) -> None:
         if folder != checkpoint and (not number.isdigit() or int(number) > step or not (folder / _STATE).is_file()):
             shutil.rmtree(folder)
     shutil.rmtree(out / MODEL_FOLDER, ignore_errors=True)
+    if checkpoint is None:
+        shutil.rmtree(out / BEST_FOLDER, ignore_errors=True)
     for name, columns in (("log.csv", COLUMNS), ("dev.csv", DEV_COLUMNS), ("skipped.csv", SKIPPED_COLUMNS)):
         Table(out / name, columns).cut_after(step)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -141,20 +141,38 @@ class DevEvaluator:
 
 
 class DevCallback(TrainerCallback):
-    """Scores the development tasks every `every` steps; prints the results and writes them to dev.csv."""
+    """Scores the development tasks every `every` steps; prints the results and writes them to dev.csv.
 
-    def __init__(self, evaluator: DevEvaluator, table: Table) -> None:
+    `save_best(step, results)` is called in the main process for a step that is the best so far, if the recipe asks.
+    """
+
+    def __init__(
+        self, evaluator: DevEvaluator, table: Table, save_best: Callable[[int, list[DevRecord]], None]
+    ) -> None:
         self._evaluator = evaluator
         self._table = table
+        self._save_best = save_best
         self._scored = -1
         self.accelerator: Any = None
         self.last: list[DevRecord] = []
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Score before the first step, if the recipe says so."""
+        if self._evaluator.settings.at_start and state.global_step == 0:
+            self.score_step(0)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Score after a step, if it is due."""
         every = self._evaluator.settings.every
         if every and state.global_step % every == 0:
             self.score_step(state.global_step)
+
+    def find_best(self) -> int | None:
+        """Return the step with the best mean over tasks so far, the first of equals; None if none was scored."""
+        values: dict[int, list[float]] = {}
+        for row in self._table.read_rows():
+            values.setdefault(int(row["step"]), []).append(float(row["value"]))
+        return max(values, key=lambda step: sum(values[step]) / len(values[step]), default=None)
 
     def score_step(self, step: int) -> None:
         """Score after a step, unless that has been done."""
@@ -166,6 +184,8 @@ class DevCallback(TrainerCallback):
             self._table.cut_after(step - 1)  # a resumed run may score the same step again
             for result in self.last:
                 self._table.add_row({"step": step, **result.model_dump()})
+            if self._evaluator.settings.keep_best and self.find_best() == step:
+                self._save_best(step, self.last)
         for result in self.last:
             logger.info(
                 f"step {step}  {result.task}  {HEADLINE} {100 * result.value:.2f} "

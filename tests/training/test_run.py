@@ -134,6 +134,30 @@ def test_a_run_goes_on_with_less_memory_and_other_output(small: Any, tmp_path: P
         go(small(*changes, "memory.precision=bf16"), out)
 
 
+def test_the_best_step_is_kept_and_progress_is_shown(small: Any, tmp_path: Path) -> None:
+    tasks = (f"evaluation.tasks=['{DEV}']", "evaluation.limit=3", "evaluation.depth=5", "evaluation.every=1")
+    kept = ("evaluation.at_start=true", "evaluation.keep_best=true")
+    out = tmp_path / "out"
+    said = go(small(*tasks, *kept, "schedule.steps=3", "output.save_every=1"), out)
+    with (out / "dev.csv").open() as file:
+        values = [(int(row["step"]), float(row["value"])) for row in csv.DictReader(file)]
+    assert [step for step, _ in values] == [0, 1, 2, 3]
+    best = max(values, key=lambda one: one[1])
+    record = read_training_record(out)
+    assert record is not None and record.best_step == best[0]
+    assert f"for {best[0]} steps of 4 queries" in (out / "best" / "README.md").read_text()
+    assert not (out / "best.part").exists()
+    # It is the model of that step: scored, it gives that step's value.
+    options = {"path": str(out / "best"), "layout": "gmr", "max_pixels": "9408", "max_length": "400"}
+    selection = select_tasks(None, [DEV], (), 5)
+    run = score(replace(selection, model="yes-no", options=options, out=tmp_path / "runs", limit=3))
+    found = read_result(run.folder / DEV / "result.json").measures["nDCG@10"].mean
+    assert found == pytest.approx(best[1], abs=1e-9)
+    (header,) = [line for line in said if line.split()[:1] == ["step"]]
+    assert header.split()[-5:] == ["tokens", "tokens/s", "memory_gb", "seconds", "left"]
+    assert all(float(value) > 0 for row in curve(out, "tokens_per_second", "memory_gb") for value in row)
+
+
 def test_another_run_in_the_folder_is_refused_unless_fresh(small: Any, tmp_path: Path) -> None:
     out = tmp_path / "out"
     go(small("schedule.steps=1"), out)
