@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -13,7 +14,8 @@ from torch import Tensor
 
 from mrb.engine.backbone import make_row
 from mrb.errors import TrainingError
-from mrb.training.dataset import Batch
+from mrb.training.data.prepare import prepare
+from mrb.training.dataset import Batch, GroupDataset
 from mrb.training.grad_cache import MicroBatchStep, StepResult, split_chunks
 from mrb.training.losses import Contrastive, Supervised, split_groups
 from mrb.training.model import Learner, describe_trained, find_layout
@@ -196,6 +198,16 @@ def test_a_frozen_tower_computes_in_half_precision_beside_a_whole_model_in_full(
         assert seen == {wanted}
         decoder = parts.learner.base.model.language_model
         assert {values.dtype for values in decoder.parameters()} == {torch.float32}
+
+
+def test_a_dataset_can_be_sent_to_a_process_that_is_not_forked(made: Any) -> None:
+    recipe, parts, _ = made()
+    dataset = GroupDataset(prepare(recipe.data).sources, 4, recipe, parts.prompter)
+    there = pickle.loads(pickle.dumps(dataset))
+    for place in range(4):
+        one, other = dataset[place], there[place]
+        assert isinstance(one, Batch) and isinstance(other, Batch)
+        assert [prompt.ids.tolist() for prompt in one.prompts] == [prompt.ids.tolist() for prompt in other.prompts]
 
 
 def test_lora_is_in_the_language_model_alone(made: Any) -> None:

@@ -153,7 +153,7 @@ def test_the_best_step_is_kept_and_progress_is_shown(small: Any, tmp_path: Path)
     run = score(replace(selection, model="yes-no", options=options, out=tmp_path / "runs", limit=3))
     found = read_result(run.folder / DEV / "result.json").measures["nDCG@10"].mean
     assert found == pytest.approx(best[1], abs=1e-9)
-    (header,) = [line for line in said if line.split()[:1] == ["step"]]
+    (header,) = [line for line in said if line.split()[:2] == ["step", "loss"]]
     assert header.split()[-5:] == ["tokens", "tokens/s", "memory_gb", "seconds", "left"]
     assert all(float(value) > 0 for row in curve(out, "tokens_per_second", "memory_gb") for value in row)
 

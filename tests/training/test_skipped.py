@@ -78,8 +78,8 @@ def test_a_run_with_bad_groups_in_the_middle_goes_on_the_same_after_a_kill(small
     assert f"In {len(skipped)} places of the run a group" in (tmp_path / "whole" / "model" / "README.md").read_text()
 
     out = tmp_path / "stopped"  # what stopped goes on with another setting
-    killed_at(small(*changes, skip, "memory.workers=1"), out, 4)
-    train(small(*changes, skip), out, fresh=False, command=())
+    killed_at(small(*changes, skip), out, 4)
+    train(small(*changes, skip, "memory.workers=1"), out, fresh=False, command=())
     assert read_curve(out) == read_curve(tmp_path / "whole")
     assert list_skipped(out) == skipped
 
