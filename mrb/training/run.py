@@ -104,9 +104,8 @@ def _train(loaded: LoadedRecipe, out: Path, here: PartialState, *, fresh: bool, 
         logging.getLogger("mrb").setLevel(logging.WARNING)  # one process reports the progress of all
     # A missing checkpoint is reported before data are built.
     start = None if recipe.model.path is None else find_start(recipe)
-    prepared = take_turns(
-        here, lambda: prepare(recipe.data, compares=not recipe.loss.pointwise)
-    )  # the other processes find the data built and checked
+    # The other processes find the data built and checked.
+    prepared = take_turns(here, lambda: prepare(recipe.data, compares=not recipe.loss.pointwise))
     record = make_record(loaded, prepared, count_steps(recipe, prepared.groups), tuple(command))
     folder = out / MODEL_FOLDER
     checkpoint, finished = agree(
@@ -158,7 +157,8 @@ def _train(loaded: LoadedRecipe, out: Path, here: PartialState, *, fresh: bool, 
     trainer.save_final(folder)
     if here.is_main_process:
         counts = log.count(("documents", "cut", "emptied"))
-        logger.info(format_cuts(**counts))
+        if counts["documents"]:  # none if the run was too short for a line of the log
+            logger.info(format_cuts(**counts))
         results, best = tuple(dev.last), dev.find_best() if recipe.evaluation.keep_best else None
         found = {"skipped": skipped.total, "results": results, "best_step": best, **counts}
         record = record.model_copy(update={"finished": True, **found})

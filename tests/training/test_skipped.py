@@ -160,7 +160,7 @@ def test_rows_that_the_check_found_are_left_out_and_counted(small: Any, tmp_path
     assert (found.groups, found.left_out.bad, found.left_out.no_negatives) == (6, 1, 1)
     caplog.clear()
     train(skip, tmp_path / "out", fresh=False, command=())  # by a loss that does not compare documents
-    assert f"left out: {groups}, row 4, image images/" in caplog.text
+    assert f"{groups}: 1 rows cannot be trained on, left out; `mrb train check" in caplog.text
     assert "checking its groups" not in caplog.text
     record = read_training_record(tmp_path / "out")
     assert record is not None
