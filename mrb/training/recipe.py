@@ -304,7 +304,10 @@ class LoadedRecipe:
     @cached_property
     def sha256(self) -> str:
         """SHA-256 of all settings but `UNHASHED`."""
-        return hash_json(self.recipe.model_dump(mode="json", exclude=UNHASHED))
+        fields = self.recipe.model_dump(mode="json", exclude=UNHASHED)
+        if not self.recipe.sampling.weights:  # so that recipes from before there were weights keep their hash
+            del fields["sampling"]["weights"]
+        return hash_json(fields)
 
     def find_origin(self, setting: str) -> Literal["paper", "ours", "changed"]:
         """Return who chose a setting: the paper, this package, or the user."""
@@ -345,7 +348,7 @@ def load_recipe(name: str, changes: Sequence[str] = ()) -> LoadedRecipe:
     path = Path(name) if name.endswith(".toml") else RECIPES / f"{name}.toml"
     if not path.is_file():
         raise TrainingError(
-            f"no recipe {name!r}: give a .toml file or one of {', '.join(list_recipes())}, or a command: data"
+            f"no recipe {name!r}: give a .toml file or one of {', '.join(list_recipes())}, or a command: check, data, sweep"
         )
     content = _load_content(path, seen=())
     changed = [_apply_change(content, change) for change in changes]
