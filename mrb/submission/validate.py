@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from mrb._util.hashing import hash_file
 from mrb._util.json_diff import diff_json
 from mrb.candidates.judgement_packs import find_pack
@@ -112,20 +114,18 @@ def read_checked_rankings(received: ReceivedSubmission, task_id: str) -> list[Qu
     if digest != stated.sha256:
         raise ResultError(f"{path}: its SHA-256 is {digest}, {SUBMISSION_FILE} states {stated.sha256}")
     rows = read_rankings(path, scores=stated.scores, queries=result.counts.queries)
-    for row in rows:
-        order = row.order.tobytes()  # whose maximum is found faster than that of so small an array
-        if len(order) > result.candidates.depth or max(order, default=-1) >= result.candidates.list_depth:
-            raise ResultError(
-                f"{path}: query {row.query_id!r}: positions outside depth {result.candidates.depth} of a list of "
-                f"{result.candidates.list_depth}"
-            )
+    lengths, places = [len(row.order) for row in rows], np.concatenate([row.order for row in rows])
+    outside = np.array(lengths) > result.candidates.depth
+    outside[np.repeat(np.arange(len(rows)), lengths)[places >= result.candidates.list_depth]] = True
+    if outside.any():
+        raise ResultError(
+            f"{path}: query {rows[int(np.argmax(outside))].query_id!r}: positions outside depth "
+            f"{result.candidates.depth} of a list of {result.candidates.list_depth}"
+        )
     found = {
         "queries": (stated.queries, hash_query_ids(row.query_id for row in rows)),
-        "counts.pairs": (result.counts.pairs, sum(len(row.order) for row in rows)),
-        "counts.queries_without_candidates": (
-            result.counts.queries_without_candidates,
-            sum(not len(row.order) for row in rows),
-        ),
+        "counts.pairs": (result.counts.pairs, sum(lengths)),
+        "counts.queries_without_candidates": (result.counts.queries_without_candidates, lengths.count(0)),
         "counts.failed_pairs": (result.counts.failed_pairs, sum(row.failed for row in rows)),
         "counts.tied_at_10": (result.counts.tied_at_10, sum(row.tied for row in rows) / len(rows)),
     }

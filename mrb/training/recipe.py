@@ -348,7 +348,8 @@ def load_recipe(name: str, changes: Sequence[str] = ()) -> LoadedRecipe:
     path = Path(name) if name.endswith(".toml") else RECIPES / f"{name}.toml"
     if not path.is_file():
         raise TrainingError(
-            f"no recipe {name!r}: give a .toml file or one of {', '.join(list_recipes())}, or a command: check, data, sweep"
+            f"no recipe {name!r}: give a .toml file or one of {', '.join(list_recipes())}, or a command: check, data "
+            "or sweep"
         )
     content = _load_content(path, seen=())
     changed = [_apply_change(content, change) for change in changes]
