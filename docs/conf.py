@@ -184,7 +184,8 @@ def plain_signature(
     of types by their names: autodoc gives what they stand for.
     """
     if isinstance(thing, type) and issubclass(thing, BaseModel) and thing.model_fields:
-        types = get_type_hints(thing)
+        hints = get_type_hints(thing)
+        types = {field.alias or name: hints[name] for name, field in thing.model_fields.items()}
         fields = inspect.signature(thing).parameters.values()
         plain = inspect.Signature([field.replace(annotation=types[field.name]) for field in fields])
         return stringify_signature(plain, unqualified_typehints=True), None
