@@ -167,7 +167,9 @@ def compare_lists(folder: Path, first: Path) -> tuple[float, float]:
         return float("nan"), float("nan")
     pairs = list(zip(mine, wanted, strict=True))
     same = [len(a[1]) == len(b[1]) and np.allclose(a[1], b[1], rtol=1e-4) for a, b in pairs]
-    return float(np.mean(same)), float(np.mean([len({*a[0][:10]} & {*b[0][:10]}) / len(b[0][:10]) for a, b in pairs]))
+    return float(np.mean(same)), float(
+        np.mean([len({*a[0][:10]} & {*b[0][:10]}) / len(b[0][:10]) for a, b in pairs if b[0]])
+    )
 
 
 def _watch() -> list[int]:
