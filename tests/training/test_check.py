@@ -114,10 +114,13 @@ def test_all_that_is_wrong_is_found_in_one_pass_and_can_be_put_right(images: Pat
     with pytest.raises(TrainingError, match=rf"row 2: .* \(and 8 more rows; `mrb train check {path}` lists them\)"):
         prepared(path)
     done = CliRunner().invoke(cli, ["train", "check", str(path)])
-    assert str(done.exception) == "9 groups cannot be trained on; mend or remove them"
+    assert str(done.exception) == "9 groups, listed above, cannot be trained on; mend or remove them"
     for number, (_, words) in enumerate(BAD.values(), start=2):
         assert re.search(words.replace("row 2", f"row {number}"), done.output)
     assert "row 10: not JSON" in done.output
+    # The record names no file: what looks like a private path would be replaced, with the row.
+    record = json.loads((images / "groups.check.json").read_text())
+    assert all(problem.startswith("row ") for problem in record["problems"])
     path = put(images / "groups.jsonl", [row(negatives=[{"image": "none.png"}])])
     with pytest.raises(TrainingError, match="No such file"):
         prepared(path)

@@ -48,4 +48,4 @@ def check(
                 click.echo(line)
     click.echo(f"compared with {len(index.keys)} tasks; unknown, as their data is not here: {len(index.unknown)}")
     if bad:
-        raise TrainingError(f"{bad} groups cannot be trained on; mend or remove them")
+        raise TrainingError(f"{bad} groups, listed above, cannot be trained on; mend or remove them")

@@ -137,6 +137,7 @@ class FileChecker:
                 found.hits += hits
                 found.bad = bad | found.bad
         table, dropped = _make_table(starts, found)
+        own = f"{path}, "
         doubtful = [(row, "a document is both positive and negative") for row in found.contradictory]
         doubtful += [(row, "a positive is there twice") for row in found.doubled]
         record = CheckRecord(
@@ -150,10 +151,10 @@ class FileChecker:
             no_negatives=len(found.no_negatives),
             dropped=dropped if compare or known is None else known[1],
             bad=len(found.bad),
-            problems=tuple(found.bad[row] for row in sorted(found.bad)[:LISTED]),
+            problems=tuple(found.bad[row].removeprefix(own) for row in sorted(found.bad)[:LISTED]),
             contradictory=len(found.contradictory),
             doubled=len(found.doubled),
-            doubtful=tuple(f"{path}, row {row + 1}: {what}" for row, what in sorted(doubtful)[:LISTED]),
+            doubtful=tuple(f"row {row + 1}: {what}" for row, what in sorted(doubtful)[:LISTED]),
             seconds=round(time.monotonic() - began, 3),
             processes=self.processes,
         )

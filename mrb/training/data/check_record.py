@@ -37,7 +37,8 @@ class CheckRecord(Model):
 
     `checked` is the identity of the index of test data. `bad` rows cannot be trained on, `problems` says why, for the
     first of them; `doubtful` lists the first rows with a document that is both positive and negative (`contradictory`
-    in all), or twice a positive (`doubled`). `seconds` is the time of the check, by `processes`.
+    in all), or twice a positive (`doubled`). Both begin with the row, without the file, whose path a record must not
+    hold. `seconds` is the time of the check, by `processes`.
     """
 
     schema_version: Literal[1] = 1
@@ -121,10 +122,10 @@ def format_check(path: Path, record: CheckRecord, *, before: bool) -> Iterator[s
         f"{record.contradictory} with a document that is both positive and negative, {record.doubled} with a positive "
         "twice"
     )
-    yield from (f"  {line}" for line in record.doubtful)
+    yield from (f"  {path}, {line}" for line in record.doubtful)
     if record.bad:
         yield f"  {record.bad} groups cannot be trained on:"
-        yield from (f"  {line}" for line in record.problems)
+        yield from (f"  {path}, {line}" for line in record.problems)
 
 
 def _name_check(record: CheckRecord) -> str:

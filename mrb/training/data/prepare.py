@@ -220,7 +220,7 @@ def _refuse_bad(files: Sequence[CheckedFile], skips: int, usable: tuple[int, ...
     if record.bad:
         more = f" (and {record.bad - 1} more rows; `mrb train check {path}` lists them)" if record.bad > 1 else ""
         if not skips:
-            raise TrainingError(f"{record.problems[0]}{more}")
+            raise TrainingError(f"{path}, {record.problems[0]}{more}")
         logger.warning(f"{path}: {record.bad} rows cannot be trained on, left out; `mrb train check {path}` lists them")
         bad = sum(file.record.bad for file in files)
         if bad > skips:
