@@ -17,7 +17,8 @@ from mrb.engine.checkpoint import read_config
 from mrb.errors import TrainingError
 from mrb.training.losses import LabelRows
 from mrb.training.model import Learner, apply_tuning
-from mrb.training.recipe import RECIPES, Recipe
+from mrb.training.recipe import Recipe
+from mrb.training.recipe_content import RECIPES
 
 SHAPES = RECIPES / "shapes"
 PROBES = (8, 24)

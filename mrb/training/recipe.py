@@ -1,12 +1,12 @@
 """Recipes: TOML files that say what is trained, on what data and how. Unknown keys are refused.
 
-A recipe may extend another one (key `extends`) and then holds only what differs. `paper` names the settings that a
+`mrb.training.recipe_content` reads the files. `paper` names the settings that a
 paper states; all others are this package's own choices, and are shown as such.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,18 +14,15 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from mrb._util.files import parse_toml
 from mrb._util.hashing import hash_json
 from mrb._util.model import Model
 from mrb.data.task_fields import Slug
-from mrb.errors import TrainingError, format_first_problem, to_one_line
+from mrb.errors import TrainingError, format_first_problem
 from mrb.training.data.group import Sampling
+from mrb.training.recipe_content import RECIPES, apply_change, load_content
 
-RECIPES = Path(__file__).parent / "recipes"
-"""The folder of the packaged recipes, with the shapes and sweeps that they name."""
 UNHASHED: Any = {"memory": {"workers"}, "data": {"on_error", "max_skipped"}, "evaluation": {"at_start", "keep_best"}}
 """Settings that change neither data nor weights of a run in which no group is skipped."""
-_LONGEST_NAME = 100
 LANGUAGE_MODEL = r"(.*\.)?(language_model|model)\.layers\.\d+\.(self_attn|mlp)\.(q|k|v|o|gate|up|down)_proj"
 """The linear layers of the language model, in a vision-language model or alone. A bare list of names would also match
 the vision tower of Qwen2.5-VL, whose layers are called `blocks`.
@@ -351,69 +348,9 @@ def load_recipe(name: str, changes: Sequence[str] = ()) -> LoadedRecipe:
             f"no recipe {name!r}: give a .toml file or one of {', '.join(list_recipes())}, or a command: check, data "
             "or sweep"
         )
-    content = _load_content(path, seen=())
-    changed = [_apply_change(content, change) for change in changes]
+    content = load_content(path)
+    changed = [apply_change(content, change) for change in changes]
     try:
         return LoadedRecipe(path.stem, Recipe.model_validate(content), tuple(changed))
     except ValidationError as error:
         raise TrainingError(f"recipe {path}: {format_first_problem(error)}") from error
-
-
-def _load_content(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
-    if path in seen:
-        raise TrainingError(f"recipe {path}: extends itself")
-    try:
-        content = parse_toml(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise TrainingError(f"recipe {path}: {to_one_line(error)}") from error
-    base = content.pop("extends", None)
-    if base is None:
-        return content
-    if not isinstance(base, str) or len(base) > _LONGEST_NAME:
-        raise TrainingError(f"recipe {path}: extends {to_one_line(repr(base), 80)}, which is no name of a recipe")
-    beside = path.parent / f"{base}.toml"
-    below = beside if beside.is_file() else RECIPES / f"{base}.toml"
-    if not below.is_file():
-        raise TrainingError(f"recipe {path}: extends {base!r}, and there is no such recipe")
-    return _merge(_load_content(below, (*seen, path)), content)
-
-
-def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `over` merged into `base`: tables are merged, other values replaced.
-
-    A loss with a name replaces the whole table, since the settings of another loss do not apply to it. `paper` extends
-    the base's list.
-    """
-    merged = dict(base)
-    for key, value in over.items():
-        if key == "paper":
-            merged[key] = [*base.get(key, ()), *value]
-        elif key == "loss" and "name" in value:
-            merged[key] = value
-        elif isinstance(value, dict) and isinstance(base.get(key), dict):
-            merged[key] = _merge(base[key], value)
-        else:
-            merged[key] = value
-    return merged
-
-
-def _apply_change(content: dict[str, Any], change: str) -> str:
-    """Apply `section.name=value` and return the setting's name. The value is TOML, or else plain text."""
-    name, equals, text = change.partition("=")
-    section, dot, key = name.partition(".")
-    if not (equals and dot and section.isidentifier() and key.isidentifier()):
-        raise TrainingError(f"--set {to_one_line(change, 60)}: wanted SECTION.NAME=VALUE, such as schedule.steps=100")
-    try:
-        value = parse_toml(f"value = {text}")["value"]
-    except ValueError:
-        value = text
-    table = content.setdefault(section, {})
-    if not isinstance(table, dict):
-        raise TrainingError(f"--set {name}: {section} is not a section of a recipe")
-    if name == "loss.name":
-        table.clear()
-    if value == "none":  # TOML has no null, but an optional setting must be removable
-        table.pop(key, None)
-    else:
-        table[key] = value
-    return name

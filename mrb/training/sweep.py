@@ -23,7 +23,8 @@ from mrb._util.format import format_table
 from mrb._util.model import Model
 from mrb.data.task_fields import Slug
 from mrb.errors import TrainingError, format_first_problem, to_one_line
-from mrb.training.recipe import RECIPES, LoadedRecipe, load_recipe
+from mrb.training.recipe import LoadedRecipe, load_recipe
+from mrb.training.recipe_content import RECIPES
 from mrb.training.record import DevRecord, TrainingRecord, read_training_record
 
 logger = logging.getLogger(__name__)

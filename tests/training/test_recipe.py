@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from mrb.errors import TrainingError
-from mrb.training.recipe import LANGUAGE_MODEL, RECIPES, list_recipes, list_settings, load_recipe
+from mrb.training.recipe import LANGUAGE_MODEL, list_recipes, list_settings, load_recipe
+from mrb.training.recipe_content import RECIPES
 
 MINIMAL = 'schema_version = 1\ntitle = "t"\n[model]\npath = "m"\n[data]\ngroups = ["g.jsonl"]\n'
 
