@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -14,6 +15,26 @@ from mrb.errors import MRBError, TrainingError
 T = TypeVar("T")
 PATIENCE = timedelta(days=7)
 """How long a process waits for the one that checks the data. GPUs' own barriers end a run after ten minutes."""
+
+
+def join_processes(*, cpu: bool) -> PartialState:
+    """Join the other processes of this run, until this process ends.
+
+    Args:
+        cpu: Whether the processes use no GPU.
+
+    Returns:
+        What is known of this process.
+    """
+    # An interpreter may abort if it ends while a process group lives, whose threads still run.
+    atexit.unregister(_leave_processes)
+    atexit.register(_leave_processes)
+    return PartialState(cpu=cpu)
+
+
+def _leave_processes() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def take_turns(here: PartialState, act: Callable[[], T]) -> T:
@@ -29,15 +50,17 @@ def take_turns(here: PartialState, act: Callable[[], T]) -> T:
     turn = 0 if here.is_main_process else 1 if here.is_local_main_process else 2
     group = dist.new_group(backend="gloo", timeout=PATIENCE)
     found: list[T] = []
-    for number in range(3):
-        problem = None
-        if number == turn:
-            try:
-                found.append(act())
-            except MRBError as error:
-                problem = error
-        _raise_first(_exchange(here, problem, group))
-    dist.destroy_process_group(group)
+    try:
+        for number in range(3):
+            problem = None
+            if number == turn:
+                try:
+                    found.append(act())
+                except MRBError as error:
+                    problem = error
+            _raise_first(_exchange(here, problem, group))
+    finally:
+        dist.destroy_process_group(group)
     return found[0]
 
 

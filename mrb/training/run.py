@@ -41,7 +41,7 @@ from mrb.training.export import Exporter
 from mrb.training.launch import has_accelerator, refuse_backends
 from mrb.training.log import COLUMNS, DEV_COLUMNS, LogCallback, Table
 from mrb.training.model import Learner, Start, build_learner, describe_trained, find_start, silence_libraries
-from mrb.training.processes import agree, take_turns
+from mrb.training.processes import agree, join_processes, take_turns
 from mrb.training.random_init import make_random_start
 from mrb.training.recipe import LoadedRecipe, Recipe
 from mrb.training.record import (
@@ -93,7 +93,7 @@ def train(loaded: LoadedRecipe, out: Path, *, fresh: bool, command: Sequence[str
     """
     silence_libraries()
     refuse_backends()
-    here = PartialState(cpu=not has_accelerator())
+    here = join_processes(cpu=not has_accelerator())
     with lock_folder(out) if here.is_main_process else nullcontext():
         return _train(loaded, out, here, fresh=fresh, command=command)
 

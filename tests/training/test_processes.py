@@ -18,11 +18,10 @@ pytestmark = [pytest.mark.torch, pytest.mark.slow]
 SCRIPT = """
 import json, sys
 from pathlib import Path
-from accelerate import PartialState
 from mrb.errors import MRBError, TrainingError
-from mrb.training.processes import agree, take_turns
+from mrb.training.processes import agree, join_processes, take_turns
 
-here = PartialState(cpu=True)
+here = join_processes(cpu=True)
 
 def count():
     with open("turns", "a") as file:
