@@ -139,9 +139,8 @@ def killed_at(recipe: LoadedRecipe, out: Path, step: int) -> None:
 
 def launched(arguments: Sequence[str], processes: int, folder: Path) -> subprocess.CompletedProcess[str]:
     accelerate = Path(sys.executable).with_name("accelerate")
-    port = str(20_000 + os.getpid() % 20_000)
     launch = ["launch", "--multi_gpu", "--num_processes", str(processes), "--num_machines", "1"]
-    launch += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", port, "-m", "mrb"]
+    launch += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
     return subprocess.run(
         [str(accelerate), *launch, *arguments], cwd=folder, capture_output=True, text=True, check=False
     )

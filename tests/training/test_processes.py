@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +48,7 @@ Path(f"found-{here.process_index}").write_text(json.dumps(found))
 
 def test_an_error_or_a_difference_in_one_process_ends_all(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(SCRIPT)
-    accelerate = Path(sys.executable).with_name("accelerate")
-    options = ["--multi_gpu", "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no"]
-    options += ["--dynamo_backend", "no", "--main_process_port", str(20_000 + os.getpid() % 20_000)]
-    done = subprocess.run(
-        [str(accelerate), "launch", *options, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    done = launched(["script.py"], 2, tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     after = ["in the first alone", True, "unlike", "in the first alone"]
     assert json.loads((tmp_path / "found-0").read_text()) == ["0", *after]
@@ -69,7 +61,7 @@ def test_bad_data_end_all_processes_in_one_line(tmp_path: Path, tiny: Any, train
     lines[3]["positives"] = []
     groups.write_text("".join(json.dumps(line) + "\n" for line in lines))
     recipe_of(tmp_path, tiny("qwen2_5_vl"), groups)
-    done = launched(["train", str(tmp_path / "small.toml"), "--out", "out"], 2, tmp_path)
+    done = launched(["-m", "mrb", "train", str(tmp_path / "small.toml"), "--out", "out"], 2, tmp_path)
     assert done.returncode != 0
     assert f"mrb: {groups}, row 4: not a group" in done.stderr
     assert "timed out" not in done.stderr.lower()

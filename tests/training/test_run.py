@@ -188,7 +188,7 @@ def test_two_processes_give_the_curve_of_one(small: Any, tmp_path: Path) -> None
     changes += ["loss.name=contrastive", "model.layout=gmr-cl", f"evaluation.tasks=['{DEV}']", "evaluation.limit=3"]
     go(small(*changes), tmp_path / "one")
     more = [word for change in changes for word in ("--set", change)]
-    done = launched(["train", str(tmp_path / "small.toml"), *more, "--out", "two"], 2, tmp_path)
+    done = launched(["-m", "mrb", "train", str(tmp_path / "small.toml"), *more, "--out", "two"], 2, tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     one, two = ([list(map(float, row)) for row in curve(tmp_path / name)] for name in ("one", "two"))
     assert len(two) == 3

@@ -89,7 +89,7 @@ def test_processes_stay_in_step_where_groups_are_skipped(small: Any, tmp_path: P
     changes = ["schedule.steps=3", "memory.queries=1", "data.on_error=skip", "tuning.vision=trained"]
     train(small(*changes), tmp_path / "one", fresh=False, command=())
     more = [word for change in (*LIMITS, *changes) for word in ("--set", change)]
-    done = launched(["train", str(tmp_path / "small.toml"), *more, "--out", "two"], 2, tmp_path)
+    done = launched(["-m", "mrb", "train", str(tmp_path / "small.toml"), *more, "--out", "two"], 2, tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     assert list_skipped(tmp_path / "two") == list_skipped(tmp_path / "one")
     for one, other in zip(read_curve(tmp_path / "one"), read_curve(tmp_path / "two"), strict=True):
