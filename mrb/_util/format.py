@@ -49,9 +49,14 @@ def format_rate(rate: float) -> str:
     return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
 
 
+def format_count(count: int, noun: str) -> str:
+    """Return a number of things whose plural ends in s: `1 group` or `1,200 groups`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def format_tasks(count: int) -> str:
     """Return `1 task` or `40 tasks`."""
-    return "1 task" if count == 1 else f"{count} tasks"
+    return format_count(count, "task")
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,17 @@ LIST_NAMES = ("candidates", "run", "top_ranked")
 LIST_FORMATS = (".trec", ".run", ".parquet", ".jsonl", ".json")
 SPLIT = "test"
 """The split of the judgements that is taken if there are several and none is named."""
+
+
+def make_qrels_table(split: str) -> Table:
+    """Return the table of a split's judgements in BEIR's and mteb's copies."""
+    return Table(config="default", split=split, alternatives=(("qrels", split),))
+
+
 STANDARD_TABLES = {
     "corpus": Table(config="corpus", split="corpus", alternatives=(("corpus", "test"), ("corpus", "train"))),
     "queries": Table(config="queries", split="queries", alternatives=(("queries", "test"), ("queries", "train"))),
-    "qrels": Table(config="default", split=SPLIT, alternatives=(("qrels", SPLIT),)),
+    "qrels": make_qrels_table(SPLIT),
 }
 """The tables of BEIR's and mteb's copies on the Hub, by role."""
 MAX_TABLE_BYTES = 64 * 1024**3

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from mrb.data.folder_files import STANDARD_TABLES
+from mrb.data.folder_files import SPLIT, STANDARD_TABLES, make_qrels_table
 from mrb.data.folder_notes import log_hub_reading
 from mrb.data.folder_task import INSTRUCTION, choose_type, make_slug, summarize_judgements
 from mrb.data.items import ImageCaps
@@ -21,13 +21,14 @@ from mrb.hub.table_discovery import detect_format
 _IDS = {"corpus": CORPUS_ID_COLUMNS, "queries": QUERY_ID_COLUMNS}
 
 
-def make_hub_task(source: HubFolder) -> Task:
+def make_hub_task(source: HubFolder, split: str = SPLIT) -> Task:
     """Return the task of a Hub data set with the tables of BEIR's or mteb's copies (corpus, queries, judgements).
 
     The data is fetched whole, because the type follows from the content. One line says what was read.
 
     Args:
         source: The data set at a commit.
+        split: The split of the judgements; with another one than `test` its name is part of the id.
 
     Raises:
         DataError: The address has no commit; the message says which to type. A table is missing or damaged.
@@ -38,12 +39,14 @@ def make_hub_task(source: HubFolder) -> Task:
         raise DataError(f"{source}: data is named at a commit, so that all runs read the same: {_find_commit(source)}")
     manifest = open_manifest(source.repository, source.revision or "")
     found, sides, most, tables, rows = {}, [], [], {}, {}
-    for role, standard in STANDARD_TABLES.items():
-        config, split, paths = choose_table(manifest.tables, role, standard, str(source))
+    for role, standard in (STANDARD_TABLES | {"qrels": make_qrels_table(split)}).items():
+        config, found_split, paths = choose_table(manifest.tables, role, standard, str(source))
+        if role == "qrels" and split not in (SPLIT, found_split):
+            raise DataError(f"{source}: no judgements of the split {split}; there are those of {found_split}")
         manifest, local = fetch_files(manifest, paths)
         form = detect_format(paths[0]) or "parquet"
-        tables[role] = read_files(local, form, f"{source}, {config}/{split}")
-        found[role] = Table(config=config, split=split)
+        tables[role] = read_files(local, form, f"{source}, {config}/{found_split}")
+        found[role] = Table(config=config, split=found_split)
         rows[role] = tables[role].table.num_rows
     for role in ("queries", "corpus"):
         table = make_item_table(tables[role], _IDS[role], prefix="", caps=ImageCaps(), cache=None, first=True)
@@ -56,7 +59,7 @@ def make_hub_task(source: HubFolder) -> Task:
     )
     if not judged:
         raise DataError(f"{source}: no query has a relevant document (a grade above 0)")
-    name = make_slug(source.repository.partition("/")[2])
+    name = make_slug(source.repository.partition("/")[2] + ("" if split == SPLIT else f"-{split}"))
     if not name:
         raise DataError(f"{source}: its name has no letter that an id can have; write a task file (docs/own-data.md)")
     task = Task(

@@ -203,11 +203,13 @@ def resolve_task(name: str) -> Task:
     return load_task(name)
 
 
-def open_data(data: str | Path) -> Task:
+def open_data(data: str | Path, split: str | None = None, instruction: str = "") -> Task:
     """Return the task of what `--data` names, and make it known to this process.
 
     Args:
         data: A data folder, or a Hub data set at a commit (`hf://datasets/ORG/NAME@COMMIT`).
+        split: The split of the judgements; None is `test`. Only of a Hub data set: a folder states it in its task.toml.
+        instruction: The instruction; that of the data, or a general one, if empty.
 
     Raises:
         DataError: The data is wrong; names file, line and column. A Hub data set is named without a commit.
@@ -216,8 +218,17 @@ def open_data(data: str | Path) -> Task:
     if is_address(str(data)):
         from mrb.data.hub_task import make_hub_task
 
-        return register_task(make_hub_task(parse_address(str(data))))
-    return load_folder_task(expand_user(str(data)))
+        address = parse_address(str(data))
+        task = register_task(make_hub_task(address) if split is None else make_hub_task(address, split))
+    elif split is not None:
+        raise DataError(f"{data}: a folder states the split of its judgements: split = {split!r} in {TASK_FILE}")
+    else:
+        task = load_folder_task(expand_user(str(data)))
+    if instruction:
+        task = register_task(
+            Task.model_validate({**task.model_dump(), "instruction": instruction}), find_task_folder(task)
+        )
+    return task
 
 
 def read_task_file(path: Path) -> Task:

@@ -85,7 +85,7 @@ def test_a_check_and_training_data_take_lists(mrb: Mrb) -> None:
     done = mrb("check", "random", "--requests", "1", *task)
     assert done.returncode == 0, done.stderr
     done = mrb("train", "data", "--depth", "4", *task)
-    refused(done, "no group is left of 102, 102 are of test data")  # the list was read; the task itself is held out
+    refused(done, "no group is left; 102 groups of test data")  # the list was read; the task itself is held out
     for command in (("check", "random"), ("train", "data")):
         refused(mrb(*command, "--task", TASKS[0], "--candidates", f"{LISTS}@none"), "no such revision")
         refused(mrb(*command, "--task", "mini-faq-t2t", "--candidates", LISTS), "no list for task mini-faq-t2t")

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from mrb.cli.main import cli
 from mrb.errors import MRBError, TrainingError
 from mrb.training.data.contamination import HeldOutIndex
-from mrb.training.data.convert import convert_file
+from mrb.training.data.convert import ConvertOptions, convert_file
 from mrb.training.data.dedup import hash_text
 from mrb.training.data.files import GroupFile
 from mrb.training.data.group import TrainingGroup
@@ -30,7 +30,7 @@ def put(path: Path, rows: list[dict[str, Any]]) -> Path:
 
 
 def converted(name: str, path: Path, **options: Any) -> tuple[DataRecord, list[TrainingGroup]]:
-    record, out = convert_file(name, path, path.parent / "out", NOTHING, **options)
+    record, out = convert_file(name, path, path.parent / "out", NOTHING, options=ConvertOptions(**options))
     assert read_record(out) == record
     return record, list(GroupFile(out))
 
@@ -109,9 +109,13 @@ def test_ms_swift(tmp_path: Path) -> None:
 
 USER = [{"role": "user", "content": "q"}]
 WRONG: dict[str, tuple[str, dict[str, Any], str]] = {
-    "columns": ("sentence-transformers", {"a": "x", "b": "y"}, "wanted the columns query"),
+    "columns": (
+        "sentence-transformers",
+        {"a": "x", "b": "y"},
+        "wanted one of the columns query, anchor, question as query; there are a, b",
+    ),
     "a column more": ("sentence-transformers", {"query": "q", "positive": "p", "score": 1}, "column 'score'"),
-    "no text": ("sentence-transformers", {"query": "q", "positive": ["p"]}, "positive: wanted a text"),
+    "no text": ("sentence-transformers", {"query": ["q"], "positive": "p"}, "query: wanted a text or an image"),
     "empty": ("sentence-transformers", {"query": " ", "positive": "p"}, "query: an item with neither text nor image"),
     "no positive": ("ms-swift", {"messages": USER}, "no positive"),
     "turns": ("ms-swift", {"messages": USER * 2, "positive_messages": [USER]}, "messages: wanted one message"),
@@ -153,7 +157,7 @@ def test_test_data_is_left_out_of_what_is_converted(tmp_path: Path) -> None:
     record, out = convert_file("sentence-transformers", put(tmp_path / "g.jsonl", rows), tmp_path / "out", index)
     assert [texts(group) for group in GroupFile(out)] == [["b", "p", "n"], ["c", "p"]]
     assert (record.dropped.groups, record.dropped.negatives, record.dropped.hits) == (2, 2, {"one": 3})
-    with pytest.raises(TrainingError, match="no group is left, 1 are of test data"):
+    with pytest.raises(TrainingError, match="no group is left; 1 group of test data"):
         convert_file("sentence-transformers", put(tmp_path / "h.jsonl", rows[2:3]), tmp_path / "out", index)
 
 
@@ -162,10 +166,10 @@ def test_the_command_converts_and_says_what_it_made(tmp_path: Path) -> None:
     command = ["train", "data", "--from", "sentence-transformers", str(path), "--out", str(tmp_path / "out")]
     done = CliRunner().invoke(cli, command)
     assert done.exit_code == 0, done.output
-    assert "g.jsonl: 1 groups, 1 positives, 1 hard and 0 random negatives" in done.output
+    assert "g.jsonl: 1 group, 1 positive, 1 hard and 0 random negatives" in done.output
     assert "from g.jsonl (sentence-transformers); 0 without a negative" in done.output
     for more, words in (
-        (["--task", "mini-flag-t2i-train"], "give tasks or --from, not both"),
+        (["--task", "mini-flag-t2i-train"], "give tasks, --data or --from, one of them"),
         (["--out", str(tmp_path)], "would be replaced by its own groups"),
     ):
         assert words in str(CliRunner().invoke(cli, [*command, *more]).exception)
@@ -210,7 +214,8 @@ def put_mbeir(folder: Path) -> None:
 
 def test_mbeir(tmp_path: Path) -> None:
     put_mbeir(tmp_path / "M-BEIR")
-    record, out = convert_file("m-beir", tmp_path / "M-BEIR", tmp_path / "out", NOTHING, source="mbeir", random=2)
+    options = ConvertOptions(source="mbeir", random=2)
+    record, out = convert_file("m-beir", tmp_path / "M-BEIR", tmp_path / "out", NOTHING, options=options)
     coco, infoseek = GroupFile(out)
     assert (coco.source, coco.instruction, texts(coco)[0]) == ("mbeir-mscoco", "Find the image.", "a cat")
     assert [one.id for one in coco.positives] == ["9:0"]
@@ -222,7 +227,7 @@ def test_mbeir(tmp_path: Path) -> None:
     assert texts(infoseek)[1:3] == ["text 2", "text 0"] and [one.id for one in infoseek.hard] == ["4:0"]
     assert {one.id for one in infoseek.random} <= {"4:1", "4:3", "4:4"}
     assert len(record.files) == 3 and record.random == 2
-    again, _ = convert_file("m-beir", tmp_path / "M-BEIR", tmp_path / "more", NOTHING, source="mbeir", random=2)
+    again, _ = convert_file("m-beir", tmp_path / "M-BEIR", tmp_path / "more", NOTHING, options=options)
     assert again.sha256 == record.sha256, "random negatives are the same in every build"
 
 

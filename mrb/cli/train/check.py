@@ -23,6 +23,7 @@ def check(
     FILE is a .jsonl or .parquet file, a pattern such as 'own/p*.jsonl', or a folder. What is found is kept next to each
     file, and no training run with these files repeats the check. Ends with code 2 if a group cannot be trained on.
     """
+    from mrb._util.format import format_count, format_tasks
     from mrb.errors import TrainingError
     from mrb.training.data.check import FileChecker
     from mrb.training.data.check_record import format_check, read_check
@@ -46,6 +47,7 @@ def check(
             bad += record.bad
             for line in format_check(path, record, before=before):
                 click.echo(line)
-    click.echo(f"compared with {len(index.keys)} tasks; unknown, as their data is not here: {len(index.unknown)}")
+    compared = format_tasks(len(index.keys))
+    click.echo(f"compared with {compared}; unknown, as their data is not here: {len(index.unknown)}")
     if bad:
-        raise TrainingError(f"{bad} groups, listed above, cannot be trained on; mend or remove them")
+        raise TrainingError(f"{format_count(bad, 'group')}, listed above, cannot be trained on; mend or remove them")

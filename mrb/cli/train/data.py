@@ -10,6 +10,7 @@ import click
 from mrb.cli.options import (
     LISTS,
     add_candidates_option,
+    add_data_option,
     add_depth_option,
     add_out_option,
     add_suite_option,
@@ -24,15 +25,25 @@ if TYPE_CHECKING:
 @click.command()
 @add_task_option("Groups of this task; may be repeated.")
 @add_suite_option("Groups of all tasks of this suite.")
+@add_data_option(
+    "Groups of your own data: a folder, or a Hub data set in mteb's layout (hf://datasets/ORG/NAME@COMMIT); may be "
+    "repeated."
+)
 @click.option(
     "--from",
     "given",
-    type=(click.Choice(["sentence-transformers", "ms-swift", "m-beir"]), click.Path(path_type=Path)),
-    metavar="FORMAT FILE",
-    help="Groups of a file of sentence-transformers or ms-swift (.jsonl or .parquet), or of M-BEIR's folder.",
+    type=(click.Choice(["sentence-transformers", "ms-swift", "m-beir"]), str),
+    metavar="FORMAT FILE|hf://...",
+    help="Groups of a file of sentence-transformers or ms-swift (.jsonl or .parquet), of a Hub data set with such rows "
+    "(hf://datasets/ORG/NAME[@REVISION]), or of M-BEIR's folder.",
+)
+@click.option("--config", help="With --from hf://...: the configuration. Default: default, or the only one.")
+@click.option("--split", help="With hf://...: the split. Default: train.")
+@click.option(
+    "--columns", default="", metavar="ROLE=COLUMN,...", help="With --from: the columns of query, positive, negative."
 )
 @click.option("--name", help="With --from: the source of the groups. Default: the file's name.")
-@click.option("--instruction", default="", help="With --from: the instruction of rows that have none.")
+@click.option("--instruction", default="", help="The instruction of --data, or with --from of rows that have none.")
 @click.option(
     "--images", type=click.Path(path_type=Path), help="With --from: the folder of the images. Default: the file's."
 )
@@ -46,7 +57,11 @@ if TYPE_CHECKING:
 def data(
     task_ids: tuple[str, ...],
     suite_id: str | None,
-    given: tuple[str, Path] | None,
+    data: tuple[str, ...],
+    given: tuple[str, str] | None,
+    config: str | None,
+    split: str | None,
+    columns: str,
     name: str | None,
     instruction: str,
     images: Path | None,
@@ -66,38 +81,42 @@ def data(
     """
     from mrb.candidates.pull_lists import find_local_lists
     from mrb.data.load import load_task_data
+    from mrb.data.own_tasks import open_data
     from mrb.errors import TrainingError
+    from mrb.hub.address import is_address, parse_address
+    from mrb.training.data.columns import parse_columns
     from mrb.training.data.contamination import list_held_out, load_held_out
-    from mrb.training.data.convert import convert_file
+    from mrb.training.data.convert import ConvertOptions, convert_file
     from mrb.training.data.mine_negatives import BuildOptions
     from mrb.training.data.write_dataset import make_groups, summarize_record
 
     if given is not None:
-        if task_ids or suite_id:
-            raise TrainingError("give tasks or --from, not both")
+        if task_ids or suite_id or data:
+            raise TrainingError("give tasks, --data or --from, one of them")
+        kind, place = given
+        own = ConvertOptions(name, instruction, images, random, parse_columns(columns), config, split or "train")
+        path = parse_address(place) if is_address(place) else Path(place)
         index = load_held_out(list_held_out())
-        record, written = convert_file(
-            *given,
-            out,
-            index,
-            source=name,
-            instruction=instruction,
-            images=images,
-            random=random,
-            form=form,
-            embed=embed,
-        )
+        record, written = convert_file(kind, path, out, index, options=own, form=form, embed=embed)
         for line in summarize_record(record, written):
             click.echo(line)
         return
-    tasks = find_tasks(task_ids, suite_id)
+    tasks = [open_data(place, split or ("train" if is_address(place) else None), instruction) for place in data]
+    if task_ids or suite_id or not data:
+        tasks += find_tasks(task_ids, suite_id)
     lists, _ = find_local_lists(candidates, tasks)
     options = BuildOptions(depth, random)
     index = load_held_out(list_held_out())
     for task in tasks:
-        data = load_task_data(task)
         record = make_groups(
-            data, out, index, first_stage=first_stage, candidates=lists, options=options, form=form, embed=embed
+            load_task_data(task),
+            out,
+            index,
+            first_stage=first_stage,
+            candidates=lists,
+            options=options,
+            form=form,
+            embed=embed,
         )
         for line in summarize_record(record, out / f"{task.id}.{form}"):
             click.echo(line)

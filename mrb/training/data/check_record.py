@@ -18,12 +18,13 @@ import numpy.typing as npt
 from pydantic import ValidationError
 
 from mrb._util.files import open_atomically, read_json, write_json
+from mrb._util.format import format_count
 from mrb._util.hashing import hash_file, hash_json
 from mrb._util.model import Model
 from mrb.data.task_fields import Sha256
 from mrb.errors import TrainingError, format_first_problem, to_one_line
 from mrb.hub.manifest import find_cache_root
-from mrb.training.data.contamination import Dropped
+from mrb.training.data.contamination import Dropped, format_dropped
 from mrb.training.data.rows import Starts
 
 USABLE, NO_NEGATIVES, TEST_DATA, BAD = range(4)
@@ -109,22 +110,20 @@ def write_check(path: Path, record: CheckRecord, table: RowTable) -> None:
 
 def format_check(path: Path, record: CheckRecord, *, before: bool) -> Iterator[str]:
     """Yield the record in a few lines; `before` says that the check was not made now."""
-    how = "checked before" if before else f"{record.seconds:,.1f} s, {record.processes} processes"
-    yield f"{path}: {record.groups:,} groups, {record.images:,} image files ({how})"
-    dropped = record.dropped
-    tasks = ", ".join(f"{task} {count}" for task, count in dropped.hits.items()) or "none"
+    how = "checked before"
+    if not before:
+        # The plural of process ends in es.
+        how = f"{record.seconds:,.1f} s, {record.processes} process{'' if record.processes == 1 else 'es'}"
+    yield f"{path}: {format_count(record.groups, 'group')}, {format_count(record.images, 'image file')} ({how})"
+    yield format_dropped(record.dropped)
     yield (
-        f"  in test data (left out): {dropped.groups} groups, {dropped.positives} positives, {dropped.negatives} "
-        f"negatives; by task: {tasks}"
-    )
-    yield (
-        f"  {record.no_negatives} groups without negatives (left out if the loss compares documents), "
+        f"  {format_count(record.no_negatives, 'group')} without negatives (left out if the loss compares documents), "
         f"{record.contradictory} with a document that is both positive and negative, {record.doubled} with a positive "
         "twice"
     )
     yield from (f"  {path}, {line}" for line in record.doubtful)
     if record.bad:
-        yield f"  {record.bad} groups cannot be trained on:"
+        yield f"  {format_count(record.bad, 'group')} cannot be trained on:"
         yield from (f"  {path}, {line}" for line in record.problems)
 
 

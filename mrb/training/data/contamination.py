@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mrb._util.files import write_array
+from mrb._util.format import format_count
 from mrb._util.hashing import hash_bytes, hash_json
 from mrb._util.model import Model
 from mrb.data.items import Item
@@ -134,6 +135,13 @@ def make_dropped(counts: Counter[str], hits: dict[str, int]) -> Dropped:
     return Dropped(groups=groups, positives=positives, negatives=negatives, hits=hits)
 
 
+def format_dropped(dropped: Dropped) -> str:
+    """Return what was left out as a line."""
+    where = ", ".join(f"{task} {count}" for task, count in sorted(dropped.hits.items())) or "none"
+    counts = (format_count(getattr(dropped, f"{noun}s"), noun) for noun in ("group", "positive", "negative"))
+    return f"  in test data (left out): {', '.join(counts)}; by task: {where}"
+
+
 def is_lost(positives: int, negatives: int, lost_negatives: int) -> bool:
     """Return whether a group that keeps so many documents is dropped: it has no positive, or lost its last negative."""
     return not positives or bool(lost_negatives and not negatives)
@@ -143,7 +151,7 @@ class Checker:
     """Removes test data from groups, and counts it."""
 
     def __init__(self, index: HeldOutIndex) -> None:
-        self._index = index
+        self.index = index
         self._counts: Counter[str] = Counter()
         self._hits: Counter[str] = Counter()
         self._known: dict[str, list[str]] = {}
@@ -170,7 +178,7 @@ class Checker:
         if key not in self._known:
             if len(self._known) >= ITEMS_KEPT:
                 self._known.clear()
-            found = self._index.find_tasks(hash_item(one.item, with_text=with_text))
+            found = self.index.find_tasks(hash_item(one.item, with_text=with_text))
             self._known[key] = sorted(set(chain.from_iterable(found.values())))
         self._hits.update(self._known[key])
         return self._known[key]

@@ -1,6 +1,6 @@
 """`mrb train data --from FORMAT FILE`: groups from training files of other tools.
 
-`sentence-transformers`: a row has `query` or `anchor`, `positive`, and `negative` or `negative_1`, `negative_2`, ...
+`sentence-transformers`: a row has a column for each item (`mrb.training.data.columns`).
 
 `ms-swift`: a row has `messages` (the query, after an instruction as the system's message), `positive_messages` and
 `negative_messages`, with `<image>` in a text for each path in `images`, `positive_images` and `negative_images`. Or it
@@ -12,40 +12,60 @@ has `query`, `response` and `rejected_response`, texts alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mrb._util.files import write_json
 from mrb._util.hashing import hash_file
+from mrb.data.folder_task import make_slug
 from mrb.data.items import ImageHandle, Item
+from mrb.data.json_rows import iterate_objects
 from mrb.errors import MRBError, TrainingError, to_one_line
+from mrb.hub.address import HubFolder
+from mrb.training.data.columns import Columns, convert_columns
 from mrb.training.data.contamination import Checker, HeldOutIndex
-from mrb.training.data.files import ImageRow, open_image, write_groups
+from mrb.training.data.files import ImageRow, open_image
 from mrb.training.data.group import TrainingGroup, TrainingItem
+from mrb.training.data.hub_files import fetch_table
 from mrb.training.data.rows import Form, open_rows
-from mrb.training.data.write_dataset import DataRecord, locate_record
+from mrb.training.data.write_dataset import DataRecord, write_dataset
 
 IMAGE = "<image>"
-_MOST_NEGATIVES = 10_000
+
+
+@dataclass(frozen=True)
+class ConvertOptions:
+    """What a file of another tool does not say itself.
+
+    Attributes:
+        source: The name of the source; the file's by default.
+        instruction: The instruction of rows that have none.
+        images: The folder of the images; the file's by default.
+        random: The random negatives of a group, if the format has a corpus (M-BEIR).
+        columns: The columns of the items, where they have other names than the usual ones.
+        config: The configuration of a data set of the Hub.
+        split: Its split.
+    """
+
+    source: str | None = None
+    instruction: str = ""
+    images: Path | None = None
+    random: int = 0
+    columns: Columns = field(default_factory=dict)
+    config: str | None = None
+    split: str = "train"
 
 
 class Converter:
-    """What the rows of a file have in common.
+    """What the rows of a file have in common. Paths of images lead into the folder `images`."""
 
-    Args:
-        name: The source of the groups.
-        instruction: The instruction of rows that have none.
-        images: The folder of the images; paths lead into it.
-        random: The random negatives of a group, if there is a corpus.
-    """
-
-    def __init__(self, name: str, instruction: str, images: Path, random: int = 0) -> None:
+    def __init__(self, name: str, images: Path, options: ConvertOptions) -> None:
         self.name = name
-        self.instruction = instruction
+        self.instruction = options.instruction
         self.images = images.resolve()
-        self.random = random
+        self.random = options.random
+        self.columns = options.columns
 
     def make_group(
         self,
@@ -102,22 +122,6 @@ def read_text(value: Any, where: str) -> str:
     return value
 
 
-def convert_sentence_transformers(converter: Converter, row: Mapping[str, Any]) -> TrainingGroup:
-    """Return the group of a row (query, positive, negative_1, ...)."""
-    names = [name for name in ("query", "anchor") if name in row]
-    if len(names) != 1 or "positive" not in row:
-        raise TrainingError(
-            "wanted the columns query (or anchor), positive and negative or negative_1, negative_2, ..."
-        )
-    numbered = (f"negative_{number}" for number in range(_MOST_NEGATIVES))
-    negatives = [name for name in ("negative", *numbered) if row.get(name) is not None]
-    unknown = sorted(row.keys() - {*names, "positive"} - {name for name in row if name.startswith("negative")})
-    if unknown:
-        raise TrainingError(f"column {unknown[0]!r} is not known: {', '.join(row)}")
-    texts = [converter.make_item(row[name], None, name) for name in (*names, "positive", *negatives)]
-    return converter.make_group(texts[0], texts[1:2], texts[2:])
-
-
 def convert_ms_swift(converter: Converter, row: Mapping[str, Any]) -> TrainingGroup:
     """Return the group of a row of ms-swift, of either form."""
     for name in ("videos", "audios", "label"):
@@ -170,23 +174,20 @@ class Reading:
     others: Sequence[Path] = ()
 
 
-FORMATS: dict[str, Callable[[Path, Converter], Reading]] = {
-    "sentence-transformers": lambda path, converter: Reading([path], partial(convert_sentence_transformers, converter)),
-    "ms-swift": lambda path, converter: Reading([path], partial(convert_ms_swift, converter)),
-    "m-beir": lambda path, converter: _read_mbeir(path, converter),
+FORMATS: dict[str, Callable[[Sequence[Path], Converter], Reading]] = {
+    "sentence-transformers": lambda paths, converter: Reading(paths, partial(convert_columns, converter)),
+    "ms-swift": lambda paths, converter: Reading(paths, partial(convert_ms_swift, converter)),
+    "m-beir": lambda paths, converter: _read_mbeir(paths[0], converter),
 }
 
 
 def convert_file(
     name: str,
-    path: Path,
+    path: Path | HubFolder,
     folder: Path,
     index: HeldOutIndex,
     *,
-    source: str | None = None,
-    instruction: str = "",
-    images: Path | None = None,
-    random: int = 0,
+    options: ConvertOptions | None = None,
     form: Form = "jsonl",
     embed: bool = False,
 ) -> tuple[DataRecord, Path]:
@@ -194,13 +195,10 @@ def convert_file(
 
     Args:
         name: The format, of FORMATS.
-        path: The file, JSON lines or Parquet; for M-BEIR its folder.
+        path: The file, JSON lines or Parquet; for M-BEIR its folder. Or a data set of the Hub.
         folder: Output folder.
         index: Hashes of test data.
-        source: The name of the source; the file's by default.
-        instruction: The instruction of rows that have none.
-        images: The folder of the images; the file's by default.
-        random: The random negatives of a group, if the format has a corpus (M-BEIR).
+        options: What the file does not say itself.
         form: "jsonl" or "parquet".
         embed: Whether images are stored in the file itself.
 
@@ -210,56 +208,69 @@ def convert_file(
     Raises:
         TrainingError: Names the first row that is not of the format.
     """
-    if not path.exists():
+    options = options or ConvertOptions()
+    if options.columns and name != "sentence-transformers":
+        raise TrainingError(f"--columns are of sentence-transformers' rows; those of {name} have fixed names")
+    table = None
+    if isinstance(path, HubFolder):
+        if name == "m-beir":
+            raise TrainingError(f"{path}: M-BEIR's images are in archives; fetch it, unpack them and name the folder")
+        table = fetch_table(path, options.config, options.split)
+        files, stem = list(table.files.values()), make_slug(path.repository.partition("/")[2])
+        images = options.images or files[0].parent
+    elif not path.exists():
         raise TrainingError(f"{path}: no such file")
-    source = source or path.stem
+    else:
+        files, stem = [path], path.stem
+        images = options.images or (path if path.is_dir() else path.parent)
+    source = options.source or stem
     out = folder / f"{source}.{form}"
-    if out.resolve() == path.resolve():
+    if table is None and out.resolve() == files[0].resolve():
         raise TrainingError(f"{path}: would be replaced by its own groups; give another --out or --name")
-    folder_of_images = images or (path if path.is_dir() else path.parent)
-    converter, checker = Converter(source, instruction, folder_of_images, random), Checker(index)
-    reading = FORMATS[name](path, converter)
-    counts = dict.fromkeys(("groups", "positives", "hard", "random", "without_negatives"), 0)
+    reading, checker = FORMATS[name](files, Converter(source, images, options)), Checker(index)
 
     def read_groups() -> Iterator[TrainingGroup]:
-        for file, number, row in _iterate_rows(reading.files):
-            try:
-                group = reading.convert(row)
-                counts["without_negatives"] += not group.negatives
-                kept = checker.clean(group)
-            except MRBError as error:
-                raise error.at(f"{file}, row {number + 1}") from error
-            if kept is not None:
-                counts["groups"] += 1
-                for side in ("positives", "hard", "random"):
-                    counts[side] += len(getattr(kept, side))
-                yield kept
+        for file in reading.files:
+            for number, row in _iterate_rows(file):
+                try:
+                    kept = checker.clean(reading.convert(row))
+                except MRBError as error:
+                    raise error.at(f"{file}, row {number}") from error
+                if kept is not None:
+                    yield kept
 
-    written = write_groups(out, read_groups(), embed=embed)
-    if not written:
-        out.unlink()
-        raise TrainingError(f"{path}: no group is left, {checker.dropped.groups} are of test data")
-    record = DataRecord(
+    hashes: Mapping[str, str]
+    if table is not None:
+        hashes = table.hashes
+    else:
+        hashes = {file.name: hash_file(file) for file in (*reading.files, *reading.others)}
+    record = write_dataset(
+        out,
+        read_groups(),
+        checker,
+        {},
+        embed=embed,
         task=source,
         format=name,
-        files={file.name: hash_file(file) for file in (*reading.files, *reading.others)},
-        random=random if name == "m-beir" else 0,
-        counts=counts | {"written": written},
-        checked=index.identity,
-        checked_tasks=tuple(sorted(index.keys)),
-        unknown_tasks=tuple(sorted(index.unknown)),
-        dropped=checker.dropped,
-        sha256=hash_file(out),
+        repository=None if table is None else table.source.repository,
+        revision=None if table is None else table.source.revision,
+        files=hashes,
+        random=options.random if name == "m-beir" else 0,
     )
-    write_json(locate_record(out), record.model_dump(mode="json"))
     return record, out
 
 
-def _iterate_rows(files: Sequence[Path]) -> Iterator[tuple[Path, int, Mapping[str, Any]]]:
-    for file in files:
-        rows = open_rows(file)
-        for number in range(len(rows)):
-            yield file, number, rows[number]
+def _iterate_rows(file: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Yield the rows of a file and their numbers, from 1."""
+    if file.name.endswith((".json", ".jsonl.gz")):
+        try:
+            yield from enumerate((row for _, row in iterate_objects([file])), start=1)
+        except (ValueError, OSError) as error:
+            raise TrainingError(f"{file.parent}: {to_one_line(error)}") from error
+        return
+    rows = open_rows(file)
+    for number in range(len(rows)):
+        yield number + 1, rows[number]
 
 
 def _read_mbeir(path: Path, converter: Converter) -> Reading:

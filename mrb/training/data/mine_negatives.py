@@ -46,7 +46,7 @@ class GroupBuilder:
         self.data = data
         self.candidates = candidates
         self.options = options or BuildOptions()
-        self.counts = dict.fromkeys(("groups", "positives", "hard", "random", "like_positive", "without_negatives"), 0)
+        self.counts = dict.fromkeys(("groups", "like_positive", "without_negatives"), 0)
         self._seen: dict[str, Likeness] = {}
 
     def build_groups(self) -> Iterator[TrainingGroup]:
@@ -63,8 +63,6 @@ class GroupBuilder:
                 group = self._build_group(query_id, ids)
                 if group.negatives:
                     self.counts["groups"] += 1
-                    for side in ("positives", "hard", "random"):
-                        self.counts[side] += len(getattr(group, side))
                     yield group
                 else:
                     self.counts["without_negatives"] += 1

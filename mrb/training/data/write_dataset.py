@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
 from mrb._util.files import read_json, write_json
+from mrb._util.format import format_count, format_tasks
 from mrb._util.hashing import hash_file
 from mrb._util.model import Model
 from mrb.candidates.lists import Candidates
 from mrb.candidates.load import load_candidates
-from mrb.data.task import Task, load_task
+from mrb.data.task import Task, is_registered, load_task
 from mrb.data.task_data import TaskData
 from mrb.data.task_fields import Sha256
 from mrb.errors import TrainingError, format_first_problem
+from mrb.hub.address import HubFolder
 from mrb.retrieval.first_stage import load_first_stage, make_candidates
-from mrb.training.data.contamination import Checker, Dropped, HeldOutIndex
+from mrb.training.data.contamination import Checker, Dropped, HeldOutIndex, format_dropped
 from mrb.training.data.files import write_groups
+from mrb.training.data.group import TrainingGroup
 from mrb.training.data.mine_negatives import BuildOptions, GroupBuilder
 from mrb.training.data.rows import Form
 
@@ -30,12 +34,13 @@ class DataRecord(Model):
     """How a file of groups was made, stored next to it. `checked` is the identity of the index of test data.
 
     It was made from a task, or from `files` (their hashes by name) of a `format` of another tool; then `task` is the
-    name of the source.
+    name of the source, and `repository` at the commit `revision` their data set on the Hub, if they are from there.
     """
 
     schema_version: Literal[1] = 1
     task: str
     task_hash: Sha256 | None = None
+    repository: str | None = None
     revision: str | None = None
     format: str | None = None
     files: dict[str, Sha256] = Field(default={})
@@ -100,14 +105,12 @@ def make_groups(
     task = data.task
     found = _find_candidates(data, first_stage, candidates, options.depth)
     builder, checker = GroupBuilder(data, found, options), Checker(index)
-    path = folder / f"{task.id}.{form}"
-    count = write_groups(path, filter(None, map(checker.clean, builder.build_groups())), embed=embed)
-    if not count:
-        path.unlink()
-        raise TrainingError(
-            f"task {task.id}: no group is left of {builder.counts['groups']}, {checker.dropped.groups} are of test data"
-        )
-    record = DataRecord(
+    return write_dataset(
+        folder / f"{task.id}.{form}",
+        filter(None, map(checker.clean, builder.build_groups())),
+        checker,
+        builder.counts,
+        embed=embed,
         task=task.id,
         task_hash=task.hash,
         revision=task.revision,
@@ -115,10 +118,49 @@ def make_groups(
         candidates_sha256=None if found is None else found.sha256,
         depth=options.depth,
         random=options.random,
-        counts=builder.counts | {"written": count},
-        checked=index.identity,
-        checked_tasks=tuple(sorted(index.keys)),
-        unknown_tasks=tuple(sorted(index.unknown)),
+    )
+
+
+def write_dataset(
+    path: Path,
+    groups: Iterable[TrainingGroup],
+    checker: Checker,
+    counts: Mapping[str, int],
+    *,
+    embed: bool,
+    **made: Any,
+) -> DataRecord:
+    """Write groups that `checker` cleaned to a file, and the record next to it.
+
+    Args:
+        path: The file.
+        groups: The groups.
+        checker: Has left out the test data.
+        counts: What the maker of the groups counts; read when all are written.
+        embed: Whether images are stored in the file itself.
+        made: Fields of the record: how the groups were made.
+
+    Raises:
+        TrainingError: Nothing is left.
+    """
+    kept = Counter[str]()
+
+    def count_kept() -> Iterator[TrainingGroup]:
+        for group in groups:
+            kept.update({side: len(getattr(group, side)) for side in ("positives", "hard", "random")})
+            kept["without_negatives"] += not group.negatives
+            yield group
+
+    written = write_groups(path, count_kept(), embed=embed)
+    if not written:
+        path.unlink()
+        raise TrainingError(f"{path}: no group is left; {format_count(checker.dropped.groups, 'group')} of test data")
+    record = DataRecord(
+        **made,
+        counts={"written": written, **kept, **counts},
+        checked=checker.index.identity,
+        checked_tasks=tuple(sorted(checker.index.keys)),
+        unknown_tasks=tuple(sorted(checker.index.unknown)),
         dropped=checker.dropped,
         sha256=hash_file(path),
     )
@@ -130,24 +172,23 @@ def summarize_record(record: DataRecord, path: Path) -> Iterator[str]:
     """Yield the record in a few lines."""
     counts = record.counts
     yield (
-        f"{path}: {counts['written']:,} groups, {counts['positives']:,} positives, {counts['hard']:,} hard and "
-        f"{counts['random']:,} random negatives"
+        f"{path}: {format_count(counts['written'], 'group')}, {format_count(counts['positives'], 'positive')}, "
+        f"{counts['hard']:,} hard and {format_count(counts['random'], 'random negative')}"
     )
     if record.format is None:
         yield (
-            f"  first stage {record.first_stage or 'none'}; {counts['like_positive']} negatives left out as "
-            f"near-identical to a positive, {counts['without_negatives']} queries without a negative"
+            f"  first stage {record.first_stage or 'none'}; {format_count(counts['like_positive'], 'negative')} left "
+            f"out as near-identical to a positive, queries without a negative: {counts['without_negatives']}"
         )
     else:
-        yield f"  from {', '.join(record.files)} ({record.format}); {counts['without_negatives']} without a negative"
-    dropped = record.dropped
-    where = ", ".join(f"{task} {count}" for task, count in sorted(dropped.hits.items())) or "none"
+        where = ", ".join(record.files)
+        if record.repository is not None:
+            where = str(HubFolder(record.repository, record.revision))
+        yield f"  from {where} ({record.format}); {counts['without_negatives']} without a negative"
+    yield format_dropped(record.dropped)
     yield (
-        f"  in test data (left out): {dropped.groups} groups, {dropped.positives} positives, {dropped.negatives} "
-        f"negatives; by task: {where}"
-    )
-    yield f"  checked against {len(record.checked_tasks)} tasks; unknown, as their data is not here: " + str(
-        len(record.unknown_tasks)
+        f"  checked against {format_tasks(len(record.checked_tasks))}; unknown, as their data is not here: "
+        f"{len(record.unknown_tasks)}"
     )
 
 
@@ -164,7 +205,7 @@ def _find_candidates(data: TaskData, first_stage: str | None, given: Path | None
 def _find_first_stage(task: Task) -> str:
     """Return the first stage of the task whose training split this is."""
     whole, training, _ = task.id.partition("-train")
-    candidates = load_task(whole).candidates if training else None
+    candidates = load_task(whole).candidates if training and is_registered(whole) else None
     if candidates is None:
         raise TrainingError(
             f"task {task.id} has no candidate list: give --candidates, or --first-stage NAME to make one, or --depth 0"
