@@ -15,6 +15,7 @@ from mrb.cli.options import (
     add_out_option,
     add_suite_option,
     add_task_option,
+    file_type,
     find_tasks,
 )
 
@@ -32,10 +33,11 @@ if TYPE_CHECKING:
 @click.option(
     "--from",
     "given",
-    type=(click.Choice(["sentence-transformers", "ms-swift", "m-beir"]), str),
+    type=(click.Choice(["groups", "sentence-transformers", "ms-swift", "m-beir"]), str),
     metavar="FORMAT FILE|hf://...",
     help="Groups of a file of sentence-transformers or ms-swift (.jsonl or .parquet), of a Hub data set with such rows "
-    "(hf://datasets/ORG/NAME[@REVISION]), or of M-BEIR's folder.",
+    "(hf://datasets/ORG/NAME[@REVISION]), or of M-BEIR's folder. groups: own groups (a file, pattern or folder), whose "
+    "negatives --first-stage finds among their documents.",
 )
 @click.option("--config", help="With --from hf://...: the configuration. Default: default, or the only one.")
 @click.option("--split", help="With hf://...: the split. Default: train.")
@@ -50,6 +52,11 @@ if TYPE_CHECKING:
 @click.option("--first-stage", metavar="NAME", help="Finds hard negatives. Default: the task's own first stage.")
 @add_candidates_option(f"Hard negatives instead of a search. {LISTS}")
 @add_depth_option("Hard negatives at most.", default=100, least=0)
+@click.option("--margin", type=float, help="A hard negative scores at least this much below the query's positives.")
+@click.option(
+    "--percent", type=click.FloatRange(0, 100), help="A hard negative scores at most this percentage of the positives."
+)
+@click.option("--corpus", type=file_type(), help="With --from groups: more documents, as BEIR's corpus.jsonl.")
 @click.option("--random", type=click.IntRange(0, 10_000), default=32, show_default=True, help="Random negatives.")
 @click.option("--format", "form", type=click.Choice(["jsonl", "parquet"]), default="jsonl", show_default=True)
 @click.option("--embed", is_flag=True, help="Put images into the file itself, not into images/ next to it.")
@@ -68,6 +75,9 @@ def data(
     first_stage: str | None,
     candidates: str | None,
     depth: int,
+    margin: float | None,
+    percent: float | None,
+    corpus: Path | None,
     random: int,
     form: Form,
     embed: bool,
@@ -87,27 +97,40 @@ def data(
     from mrb.training.data.columns import parse_columns
     from mrb.training.data.contamination import list_held_out, load_held_out
     from mrb.training.data.convert import ConvertOptions, convert_file
+    from mrb.training.data.files import find_group_files
     from mrb.training.data.mine_negatives import BuildOptions
+    from mrb.training.data.own_groups import make_own_tasks
     from mrb.training.data.write_dataset import make_groups, summarize_record
 
-    if given is not None:
-        if task_ids or suite_id or data:
-            raise TrainingError("give tasks, --data or --from, one of them")
-        kind, place = given
-        own = ConvertOptions(name, instruction, images, random, parse_columns(columns), config, split or "train")
+    kind, place = given or (None, "")
+    if kind is not None and (task_ids or suite_id or data):
+        raise TrainingError("give tasks, --data or --from, one of them")
+    if corpus is not None and kind != "groups":
+        raise TrainingError("--corpus is of --from groups")
+    if kind not in (None, "groups"):
+        if first_stage or candidates or margin is not None or percent is not None:
+            raise TrainingError(f"{place}: has its own negatives; convert it, then mine others with --from groups")
+        said = ConvertOptions(name, instruction, images, random, parse_columns(columns), config, split or "train")
         path = parse_address(place) if is_address(place) else Path(place)
         index = load_held_out(list_held_out())
-        record, written = convert_file(kind, path, out, index, options=own, form=form, embed=embed)
+        record, written = convert_file(kind, path, out, index, options=said, form=form, embed=embed)
         for line in summarize_record(record, written):
             click.echo(line)
         return
-    tasks = [open_data(place, split or ("train" if is_address(place) else None), instruction) for place in data]
-    if task_ids or suite_id or not data:
-        tasks += find_tasks(task_ids, suite_id)
-    lists, _ = find_local_lists(candidates, tasks)
-    options = BuildOptions(depth, random)
+    options = BuildOptions(depth, random, margin, percent)
+    if kind == "groups":
+        if first_stage is None:
+            raise TrainingError(f"{place}: are groups already; to find other negatives give --first-stage NAME")
+        own = make_own_tasks(find_group_files([place]), corpus)
+        wanted = [(one.task, (one.source, one.instruction)) for one in own]
+    else:
+        tasks = [open_data(one, split or ("train" if is_address(one) else None), instruction) for one in data]
+        if task_ids or suite_id or not data:
+            tasks += find_tasks(task_ids, suite_id)
+        wanted = [(task, None) for task in tasks]
+    lists, _ = find_local_lists(candidates, [task for task, _ in wanted])
     index = load_held_out(list_held_out())
-    for task in tasks:
+    for task, names in wanted:
         record = make_groups(
             load_task_data(task),
             out,
@@ -117,6 +140,7 @@ def data(
             options=options,
             form=form,
             embed=embed,
+            names=names,
         )
         for line in summarize_record(record, out / f"{task.id}.{form}"):
             click.echo(line)

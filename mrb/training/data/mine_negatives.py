@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,13 +22,19 @@ class BuildOptions:
     """How many negatives a group keeps. How many of them a step sees is decided later.
 
     `depth`: hard negatives come from the top `depth` candidates; `random`: number of negatives sampled from the corpus,
-    the same ones in every build.
+    the same ones in every build. A hard negative scores at least `margin` below the lowest of the query's positives,
+    and at most `percent` % of it (TopK-MarginPos and TopK-PercPos of NV-Retriever, arXiv 2407.15831). So a query has
+    none if one of its positives is not in its list, or with `percent` has no score above 0.
     """
 
     depth: int = 100
     random: int = 32
+    margin: float | None = None
+    percent: float | None = None
 
     def __post_init__(self) -> None:
+        if self.depth == 0 and (self.margin is not None or self.percent is not None):
+            raise TrainingError("a margin or percentage is of hard negatives, and depth is 0")
         if self.depth < 0 or self.random < 0 or self.depth + self.random == 0:
             raise TrainingError(
                 f"depth {self.depth} and {self.random} random negatives: give numbers from 0, not 0 both"
@@ -38,15 +45,16 @@ class GroupBuilder:
     """Builds the groups of one task, query by query.
 
     A judged positive is never a negative, nor is a document that is near-identical to one (`Likeness`), since the
-    judges may not have seen it. A query without any negative gives no group. `counts` counts what was built;
-    `like_positive` negatives were left out because they are near-identical to a positive.
+    judges may not have seen it, or equal to the query. A query without any negative gives no group. `counts` counts
+    what was built; `like_positive` negatives were left out because they are near-identical to a positive, and
+    `near_positive` by margin or percentage.
     """
 
     def __init__(self, data: TaskData, candidates: Candidates | None, options: BuildOptions | None = None) -> None:
         self.data = data
         self.candidates = candidates
         self.options = options or BuildOptions()
-        self.counts = dict.fromkeys(("groups", "like_positive", "without_negatives"), 0)
+        self.counts = dict.fromkeys(("groups", "like_positive", "near_positive", "without_negatives"), 0)
         self._seen: dict[str, Likeness] = {}
 
     def build_groups(self) -> Iterator[TrainingGroup]:
@@ -86,11 +94,33 @@ class GroupBuilder:
             return []
         judged = self.data.qrels[query_id]
         doc_ids, scores = self.candidates.get(query_id)
-        return [
-            TrainingItem(self.data.corpus.item(doc_id), doc_id, rank, float(score))
-            for rank, (doc_id, score) in enumerate(zip(doc_ids, scores, strict=True), start=1)
-            if rank <= self.options.depth and doc_id not in judged and not self._resembles(doc_id, positives)
-        ]
+        limit = self._find_limit(dict(zip(doc_ids, scores.tolist(), strict=True)), judged)
+        query = self.data.queries.item(query_id).content_hash
+        found = []
+        for rank, (doc_id, score) in enumerate(zip(doc_ids, scores.tolist(), strict=True), start=1):
+            if rank > self.options.depth:
+                break
+            if doc_id in judged or self._resembles(doc_id, positives):
+                continue
+            item = self.data.corpus.item(doc_id)
+            if item.content_hash == query:
+                continue
+            if score > limit:
+                self.counts["near_positive"] += 1
+            else:
+                found.append(TrainingItem(item, doc_id, rank, score))
+        return found
+
+    def _find_limit(self, scores: Mapping[str, float], positives: Iterable[str]) -> float:
+        """Return the highest score of a hard negative."""
+        margin, percent = self.options.margin, self.options.percent
+        if margin is None and percent is None:
+            return math.inf
+        lowest = min(scores.get(doc_id, -math.inf) for doc_id in positives)
+        limits = [lowest - (margin or 0)]
+        if percent is not None:
+            limits.append(lowest * percent / 100 if lowest > 0 else -math.inf)
+        return min(limits)
 
     def _sample_random(
         self, query_id: str, corpus: list[str], taken: set[str], positives: list[Likeness]

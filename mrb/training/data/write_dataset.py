@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +22,7 @@ from mrb.data.task_fields import Sha256
 from mrb.errors import TrainingError, format_first_problem
 from mrb.hub.address import HubFolder
 from mrb.retrieval.first_stage import load_first_stage, make_candidates
+from mrb.retrieval.own_lists import make_own_lists
 from mrb.training.data.contamination import Checker, Dropped, HeldOutIndex, format_dropped
 from mrb.training.data.files import write_groups
 from mrb.training.data.group import TrainingGroup
@@ -48,6 +50,8 @@ class DataRecord(Model):
     candidates_sha256: Sha256 | None = None
     depth: int = 0
     random: int = 0
+    margin: float | None = None
+    percent: float | None = None
     counts: dict[str, int]
     checked: Sha256
     checked_tasks: tuple[str, ...]
@@ -82,6 +86,7 @@ def make_groups(
     options: BuildOptions | None = None,
     form: Form = "jsonl",
     embed: bool = False,
+    names: tuple[str, str] | None = None,
 ) -> DataRecord:
     """Write `FOLDER/TASK.FORM` from a task's data, with its images and its record.
 
@@ -94,6 +99,7 @@ def make_groups(
         options: How many negatives a group keeps.
         form: "jsonl" or "parquet".
         embed: Whether images are stored in the file itself.
+        names: The source and the instruction of the groups; those of the task by default.
 
     Returns:
         The record.
@@ -105,9 +111,11 @@ def make_groups(
     task = data.task
     found = _find_candidates(data, first_stage, candidates, options.depth)
     builder, checker = GroupBuilder(data, found, options), Checker(index)
+    source, instruction = names or (task.id, task.instruction)
+    groups = (replace(group, source=source, instruction=instruction) for group in builder.build_groups())
     return write_dataset(
         folder / f"{task.id}.{form}",
-        filter(None, map(checker.clean, builder.build_groups())),
+        filter(None, map(checker.clean, groups)),
         checker,
         builder.counts,
         embed=embed,
@@ -118,6 +126,8 @@ def make_groups(
         candidates_sha256=None if found is None else found.sha256,
         depth=options.depth,
         random=options.random,
+        margin=options.margin,
+        percent=options.percent,
     )
 
 
@@ -180,6 +190,8 @@ def summarize_record(record: DataRecord, path: Path) -> Iterator[str]:
             f"  first stage {record.first_stage or 'none'}; {format_count(counts['like_positive'], 'negative')} left "
             f"out as near-identical to a positive, queries without a negative: {counts['without_negatives']}"
         )
+        if record.margin is not None or record.percent is not None:
+            yield f"  left out by margin or percentage: {format_count(counts['near_positive'], 'hard negative')}"
     else:
         where = ", ".join(record.files)
         if record.repository is not None:
@@ -199,6 +211,8 @@ def _find_candidates(data: TaskData, first_stage: str | None, given: Path | None
     if first_stage is None and (given is not None or task.candidates is not None):
         return load_candidates(task, given, 1)
     name = first_stage or _find_first_stage(task)
+    if not is_registered(task.id) and task.source.kind != "embedded":
+        return load_candidates(task, make_own_lists([task], name, depth), 1)  # kept, and continued after a kill
     return make_candidates(data, load_first_stage(name), name, depth, TRACK)
 
 

@@ -1,0 +1,149 @@
+"""`mrb train data --from groups`: negatives of own groups by any first stage."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from mrb.cli.main import cli
+from mrb.data.items import Item
+from mrb.data.load import load_task_data
+from mrb.errors import TrainingError
+from mrb.training.data.contamination import HeldOutIndex
+from mrb.training.data.files import GroupFile, write_groups
+from mrb.training.data.group import TrainingGroup, TrainingItem
+from mrb.training.data.mine_negatives import BuildOptions, GroupBuilder
+from mrb.training.data.own_groups import make_own_tasks
+from mrb.training.data.write_dataset import make_groups, read_record
+from tests.builders.requests import picture
+from tests.builders.toy import toy_candidates, toy_data
+
+NOTHING = HeldOutIndex({}, ())
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MRB_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def group(query: str, positive: str, negative: str = "", source: str = "Beers", instruction: str = "") -> TrainingGroup:
+    negatives = [TrainingItem(Item(negative))] if negative else []
+    return TrainingGroup(instruction, source, TrainingItem(Item(query)), [TrainingItem(Item(positive))], negatives)
+
+
+BEERS = [
+    group("which beer has wheat?", "wheat beer is brewed with wheat"),
+    group("which beer is dark?", "stout is a dark beer"),
+    group("which beer is cold?", "lager is a beer brewed cold", "cider is no beer"),
+    group("which beer has wheat?", "weissbier is a beer of wheat"),
+]
+
+
+def mine(tmp_path: Path, *options: str) -> Any:
+    command = ["train", "data", "--from", "groups", str(tmp_path / "own"), "--first-stage", "bm25", *options]
+    return CliRunner().invoke(cli, [*command, "--out", str(tmp_path / "out")])
+
+
+def test_the_command_mines_among_all_documents_of_the_groups(tmp_path: Path, cache: Path) -> None:
+    (tmp_path / "own").mkdir()
+    write_groups(tmp_path / "own" / "a.jsonl", BEERS[:2])
+    write_groups(tmp_path / "own" / "b.parquet", BEERS[2:])
+    done = mine(tmp_path, "--random", "1")
+    assert done.exit_code == 0, (done.output, done.exception)
+    found = {one.query.item.text: one for one in GroupFile(tmp_path / "out" / "beers-mined.jsonl")}
+    wheat = found["which beer has wheat?"]
+    assert {one.item.text for one in wheat.positives} == {
+        BEERS[0].positives[0].item.text,
+        BEERS[3].positives[0].item.text,
+    }
+    assert (wheat.source, wheat.instruction) == ("Beers", "")
+    for one in found.values():
+        positives = {other.item.text for other in one.positives}
+        assert one.hard and not positives & {other.item.text for other in one.negatives}
+        assert [other.rank for other in one.hard] == sorted(other.rank or 0 for other in one.hard)
+    assert "cider is no beer" in {one.item.text for one in found["which beer is dark?"].hard}
+    record = read_record(tmp_path / "out" / "beers-mined.jsonl")
+    assert record is not None and (record.first_stage, record.depth, record.random) == ("bm25", 100, 1)
+    before = {path: path.stat().st_mtime_ns for path in cache.glob("own-*/**/*.parquet")}
+    assert len(before) == 3  # queries, documents, the list
+    again = mine(tmp_path, "--random", "1")
+    assert again.exit_code == 0 and {path: path.stat().st_mtime_ns for path in before} == before
+    same = read_record(tmp_path / "out" / "beers-mined.jsonl")
+    assert same is not None and same.sha256 == record.sha256
+
+
+def test_more_documents_and_percentage(tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    write_groups(tmp_path / "own" / "a.jsonl", BEERS[:2])
+    rows = [
+        {"_id": "c1", "title": "Ale", "text": "ale is a beer which has little wheat"},
+        {"_id": "c2", "text": "a dark beer is dark"},
+    ]
+    corpus = tmp_path / "corpus.jsonl"
+    corpus.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert mine(tmp_path, "--corpus", str(corpus), "--random", "0").exit_code == 0
+    wheat, dark = GroupFile(tmp_path / "out" / "beers-mined.jsonl")
+    assert wheat.hard[0].item.text == "Ale ale is a beer which has little wheat" and wheat.hard[0].id == "c1"
+    assert dark.hard[0].id == "c2"
+    done = mine(tmp_path, "--corpus", str(corpus), "--percent", "95", "--random", "1")
+    assert done.exit_code == 0 and "left out by margin or percentage:" in done.output, done.output
+    kept = list(GroupFile(tmp_path / "out" / "beers-mined.jsonl"))
+    assert all(one.negatives for one in kept) and "c2" not in [one.id for one in kept[1].hard]
+    corpus.write_text('{"_id": "c1", "text": 5}\n')
+    assert str(mine(tmp_path, "--corpus", str(corpus)).exception) == f"{corpus}, row 1: title and text are texts"
+    assert "give --first-stage NAME" in str(
+        CliRunner().invoke(cli, ["train", "data", "--from", "groups", str(tmp_path / "own")]).exception
+    )
+
+
+def test_instructions_sources_and_pictures_stay_apart(tmp_path: Path) -> None:
+    pictured = [TrainingItem(Item("", picture(60, 50, number)), f"p{number}") for number in range(3)]
+    groups = [
+        group("a", "b", source="one", instruction="Find one."),
+        group("c", "d", source="one", instruction="Find another."),
+        *(TrainingGroup("", "two", TrainingItem(Item(f"number {n}")), [pictured[n]], []) for n in range(3)),
+    ]
+    path = tmp_path / "mixed.parquet"
+    write_groups(path, groups, embed=True)
+    made = make_own_tasks([path])
+    assert [(one.task.id, one.source, one.task.instruction) for one in made] == [
+        ("one-mined", "one", "Find one."),
+        ("one-mined-2", "one", "Find another."),
+        ("two-mined", "two", "Find the documents that are relevant to the query."),
+    ]
+    two = made[2]
+    options = BuildOptions(depth=0, random=2)
+    record = make_groups(load_task_data(two.task), tmp_path / "out", NOTHING, options=options, names=("two", ""))
+    assert record.counts["random"] == 6
+    for number, one in enumerate(GroupFile(tmp_path / "out" / "two-mined.jsonl")):
+        shown = one.positives[0].item.image
+        assert shown is not None and shown.encoded == pictured[number].item.image.encoded  # type: ignore[union-attr]
+        assert {other.id for other in one.negatives} == {"p0", "p1", "p2"} - {f"p{number}"}
+
+
+def test_margin_and_percentage_are_of_the_lowest_positive() -> None:
+    """As `mine_hard_negatives` of sentence-transformers: absolute_margin, relative_margin = 1 - percent / 100."""
+    corpus = {"p1": "one", "p2": "two", "a": "alpha", "b": "beta", "c": "gamma", "q": "the query"}
+    data = toy_data({"q": "the query"}, corpus, {"q": {"p1": 1, "p2": 1}})
+    scored = toy_candidates({"q": ["q", "p1", "a", "p2", "b", "c"]})  # 1, 0.999, ...
+
+    def hard(**options: Any) -> list[str]:
+        builder = GroupBuilder(data, scored, BuildOptions(random=1, **options))
+        return [one.id for found in builder.build_groups() for one in found.hard]
+
+    assert hard() == ["a", "b", "c"]  # a document that is the query is none
+    assert hard(margin=0.0) == ["b", "c"]
+    assert hard(margin=0.0015) == ["c"]
+    assert hard(percent=100) == ["b", "c"] and hard(percent=99.85) == ["c"]
+    assert hard(percent=99.85, margin=0.1) == []
+    absent = toy_data({"q": "the query"}, corpus | {"p3": "three"}, {"q": {"p1": 1, "p3": 1}})
+    builder = GroupBuilder(absent, scored, BuildOptions(random=1, margin=0.0))
+    assert [one.id for found in builder.build_groups() for one in found.hard] == []
+    assert builder.counts["near_positive"] == 4
+    with pytest.raises(TrainingError, match="depth is 0"):
+        BuildOptions(depth=0, margin=0.1)
