@@ -12,8 +12,10 @@ from torch.utils.data import Dataset
 from mrb.data.items import ImageHandle
 from mrb.engine.prompt import Prompt, Prompter
 from mrb.errors import MRBError, TrainingError
-from mrb.training.data.group import Ints, TrainingGroup, order_groups, sample_documents
+from mrb.training.data.group import Ints, TrainingGroup, order_groups, read_targets, sample_documents
 from mrb.training.data.prepare import Source
+from mrb.training.losses import Group, split_groups
+from mrb.training.losses.listwise import Target
 from mrb.training.recipe import Recipe
 
 
@@ -21,8 +23,9 @@ from mrb.training.recipe import Recipe
 class Batch:
     """The documents of some queries, query after query: their prompts, labels bool[documents], and documents per query.
 
-    `missing` counts the negatives that were wanted but not available. `places` are the queries' places in the dataset;
-    `skipped` says what was wrong with the groups that they replace.
+    `targets` float32[documents] are those of the listwise loss. `missing` counts the negatives that were wanted but not
+    available. `places` are the queries' places in the dataset; `skipped` says what was wrong with the groups that they
+    replace.
     """
 
     prompts: Sequence[Prompt]
@@ -31,6 +34,16 @@ class Batch:
     missing: int = 0
     places: Sequence[int] = ()
     skipped: Sequence[str] = ()
+    targets: Tensor | None = None
+
+    def move(self, device: torch.device) -> Batch:
+        """Return the batch with its tensors on a device."""
+        targets = None if self.targets is None else self.targets.to(device)
+        return replace(self, labels=self.labels.to(device), targets=targets)
+
+    def split(self, yes: Tensor, no: Tensor) -> tuple[Group, ...]:
+        """Return the groups of the documents with these logits, [documents]."""
+        return split_groups(yes, no, self.labels, self.sizes, self.targets)
 
     @property
     def images(self) -> list[ImageHandle]:
@@ -53,16 +66,21 @@ class Batch:
         return sum(len(prompt.ids) for prompt in self.prompts)
 
 
-def make_batch(prompter: Prompter, group: TrainingGroup, missing: int = 0) -> Batch:
-    """Return the batch of one group: a prompt for each of its documents, positives first."""
+def make_batch(prompter: Prompter, group: TrainingGroup, missing: int = 0, target: Target | None = None) -> Batch:
+    """Return the batch of one group: a prompt for each of its documents, positives first.
+
+    Raises TrainingError if a document lacks the target.
+    """
     query, *documents = (one.item for one in group.items)
     prompts = prompter.prompts(group.instruction, [(query, document) for document in documents])
     labels = torch.arange(len(prompts)) < len(group.positives)
-    return Batch(prompts, labels, [len(prompts)], missing)
+    targets = None if target is None else torch.tensor(read_targets(group, target))
+    return Batch(prompts, labels, [len(prompts)], missing, targets=targets)
 
 
 def join_batches(batches: Sequence[Batch]) -> Batch:
     """Return the batch of the queries of `batches`, in order."""
+    targets = [batch.targets for batch in batches if batch.targets is not None]
     return Batch(
         prompts=[prompt for batch in batches for prompt in batch.prompts],
         labels=torch.cat([batch.labels for batch in batches]),
@@ -70,6 +88,7 @@ def join_batches(batches: Sequence[Batch]) -> Batch:
         missing=sum(batch.missing for batch in batches),
         places=[place for batch in batches for place in batch.places],
         skipped=[problem for batch in batches for problem in batch.skipped],
+        targets=torch.cat(targets) if targets else None,
     )
 
 
@@ -87,6 +106,7 @@ class GroupDataset(Dataset[Batch | MRBError]):
         self.sampling = sampling
         self.seed = seed
         self.compares = not recipe.loss.pointwise
+        self.target = recipe.loss.target
         self.prompter = prompter
         self.order: Ints = order_groups({source.name: len(source) for source in sources}, count, sampling, seed)
 
@@ -112,7 +132,7 @@ class GroupDataset(Dataset[Batch | MRBError]):
                 group = sample_documents(source.group(row), self.sampling, (self.seed, number, row, visit))
                 if self.compares and not group.negatives:
                     raise TrainingError("none of its negatives can be sampled, and this loss compares documents")
-                batch = make_batch(self.prompter, group, self.sampling.negatives - len(group.negatives))
+                batch = make_batch(self.prompter, group, self.sampling.negatives - len(group.negatives), self.target)
                 if check is not None:
                     check(batch)
                 return replace(batch, places=(place,), skipped=tuple(map(str, problems)))

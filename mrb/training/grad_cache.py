@@ -19,9 +19,9 @@ from mrb.engine.batching import make_batches
 from mrb.engine.vision import Features
 from mrb.errors import TrainingError
 from mrb.training.dataset import Batch
-from mrb.training.losses import Contrastive, Group, OnePass, Supervised, TwoPass, Unified, split_groups
+from mrb.training.losses import Contrastive, Group, Listwise, OnePass, Supervised, TwoPass, Unified
 
-Loss = Contrastive | Supervised | Unified
+Loss = Contrastive | Supervised | Unified | Listwise
 Logits = tuple[Tensor, Tensor]
 Forward = Callable[[Sequence[Row], Mapping[str, Features]], Logits]
 
@@ -88,22 +88,21 @@ class MicroBatchStep:
             found.append((yes.detach(), no.detach()))
         assert total is not None
         yes, no = first or _restore_order(found, parts)
-        return StepResult(total, split_groups(yes, no, batch.labels, batch.sizes), drift)
+        return StepResult(total, batch.split(yes, no), drift)
 
     def _make_plan(
         self, batch: Batch, rows: Sequence[Row], parts: Sequence[Tensor], features: Mapping[str, Features]
     ) -> tuple[Plan, Logits | None]:
         """Return the plan, and the logits of a first pass without gradients if one was needed."""
         if self.loss.pointwise:
-            assert not isinstance(self.loss, Contrastive)
+            assert isinstance(self.loss, Supervised | Unified)
             return OnePass(self.loss, batch.labels, batch.sizes, self.queries), None
         if len(parts) == 1:
             return _Whole(self.loss, batch, self.queries), None
         with torch.no_grad():
             found = [self.forward([rows[i] for i in part.tolist()], features) for part in parts]
         yes, no = _restore_order(found, parts)
-        groups = split_groups(yes, no, batch.labels, batch.sizes)
-        return TwoPass(self.loss, groups, self.queries), (yes, no)
+        return TwoPass(self.loss, batch.split(yes, no), self.queries), (yes, no)
 
 
 @dataclass(frozen=True)
@@ -117,7 +116,7 @@ class _Whole:
     def chunk_loss(self, part: slice | Tensor, yes: Tensor, no: Tensor) -> Tensor:
         assert isinstance(part, Tensor)
         yes, no = _restore_order([(yes, no)], [part])
-        return self.loss(split_groups(yes, no, self.batch.labels, self.batch.sizes), self.queries)
+        return self.loss(self.batch.split(yes, no), self.queries)
 
 
 def split_chunks(batch: Batch, tokens: int) -> list[Tensor]:

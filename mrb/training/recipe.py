@@ -107,15 +107,16 @@ class RowSettings(Model):
 
 
 class LossSettings(Model):
-    """The loss, see docs/losses.md: `weight`, `direction` and `tau` belong to `unified`."""
+    """The loss, see docs/losses.md: `weight`, `direction` and `tau` belong to `unified`, `target` to `listwise`."""
 
-    name: Literal["supervised", "contrastive", "unified"] = "supervised"
+    name: Literal["supervised", "contrastive", "unified", "listwise"] = "supervised"
     weight: Literal["cl", "sft", "base", "masked"] | None = None
     direction: Literal["cl", "sft"] | None = None
     tau: float | None = Field(default=None, ge=0, lt=1)
     temperature: float = Field(default=1, gt=0)
     reduction: Literal["sum", "mean"] = "sum"
     positive_weight: float = Field(default=1, gt=0)
+    target: Literal["teacher", "grades"] | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> LossSettings:
@@ -124,9 +125,12 @@ class LossSettings(Model):
             raise ValueError("weight and direction are given with the loss 'unified', both, and with no other")
         if (self.tau is None) == (self.weight == "masked"):
             raise ValueError("tau is given with the weight 'masked', and with no other")
-        if self.name == "contrastive" and (self.reduction != "sum" or self.positive_weight != 1):
-            raise ValueError("the loss 'contrastive' has neither reduction nor positive_weight")
-        if self.temperature != 1 and self.name != "contrastive" and self.weight != "cl":
+        if (self.target is None) == (self.name == "listwise"):
+            raise ValueError("target is given with the loss 'listwise', and with no other")
+        whole = self.name in ("contrastive", "listwise")
+        if whole and (self.reduction != "sum" or self.positive_weight != 1):
+            raise ValueError(f"the loss '{self.name}' has neither reduction nor positive_weight")
+        if self.temperature != 1 and not whole and self.weight != "cl":
             raise ValueError("this loss has no temperature")
         return self
 
@@ -304,6 +308,8 @@ class LoadedRecipe:
         fields = self.recipe.model_dump(mode="json", exclude=UNHASHED)
         if not self.recipe.sampling.weights:  # so that recipes from before there were weights keep their hash
             del fields["sampling"]["weights"]
+        if self.recipe.loss.target is None:  # nor a target
+            del fields["loss"]["target"]
         return hash_json(fields)
 
     def find_origin(self, setting: str) -> Literal["paper", "ours", "changed"]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Iterator
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from mrb.training.dataset import Batch, GroupDataset, collate
 from mrb.training.export import Exporter
 from mrb.training.grad_cache import Loss, MicroBatchStep, StepResult
 from mrb.training.launch import has_accelerator
-from mrb.training.losses import Contrastive, Supervised, Unified
+from mrb.training.losses import Contrastive, Listwise, Supervised, Unified
 from mrb.training.model import Learner
 from mrb.training.recipe import LossSettings, Recipe
 from mrb.training.skipped import SkippedGroups
@@ -41,6 +40,9 @@ def build_loss(settings: LossSettings) -> Loss:
         return Contrastive(settings.temperature)
     if settings.name == "supervised":
         return Supervised(settings.reduction, settings.positive_weight)
+    if settings.name == "listwise":
+        assert settings.target is not None  # the recipe is refused without
+        return Listwise(settings.target, settings.temperature)
     assert settings.weight is not None and settings.direction is not None  # the recipe is refused without
     return Unified(
         settings.weight,
@@ -144,7 +146,7 @@ class RerankerTrainer(Trainer):
     ) -> Tensor:
         """Run forward and backward of one micro-batch; return its share of the step's loss, detached."""
         batch, features = self._compute_or_replace(inputs["batch"])
-        batch = replace(batch, labels=batch.labels.to(self.args.device))
+        batch = batch.move(self.args.device)
         model.train()
         step = MicroBatchStep(
             self.loss,

@@ -103,7 +103,7 @@ def batch_of(recipe: Recipe, parts: Components, rows: Sequence[int]) -> Batch:
     """The batch of the first visit of some rows."""
     (source,) = prepare(recipe.data).sources
     groups = [sample_documents(source.group(row), recipe.sampling, (0, row)) for row in rows]
-    return join_batches([make_batch(parts.prompter, group) for group in groups])
+    return join_batches([make_batch(parts.prompter, group, target=recipe.loss.target) for group in groups])
 
 
 class KillAtStep(logging.Handler):

@@ -27,7 +27,9 @@ def test_the_example_prints_what_it_says(capsys: pytest.CaptureFixture[str]) -> 
     assert names["one_graph"].abs().max() > 0.01  # there was a gradient to repeat
 
 
-@pytest.mark.parametrize("name", ["Contrastive", "Group", "LabelRows", "OnePass", "Supervised", "TwoPass", "Unified"])
+@pytest.mark.parametrize(
+    "name", ["Contrastive", "Group", "LabelRows", "Listwise", "OnePass", "Supervised", "TwoPass", "Unified"]
+)
 def test_the_example_of_every_class_prints_what_it_says(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     (example,) = re.findall(r"^```python\n(.*?)^```$", inspect.getdoc(getattr(losses, name)) or "", re.M | re.S)
     exec(example, {})

@@ -60,6 +60,12 @@ def test_sentence_transformers(tmp_path: Path, form: str) -> None:
     assert {(group.source, group.instruction) for group in groups} == {("qa", "Answer.")}
     assert [negative.rank for negative in groups[0].hard] == [1, 2]
     assert (record.format, list(record.files), record.counts["hard"]) == ("sentence-transformers", [path.name], 3)
+    scored = put(tmp_path / "s.jsonl", [{"query": "q", "positive": "p", "negative_1": "n", "score": [0.9, 0.2]}])
+    assert [one.teacher for one in converted("sentence-transformers", scored)[1][0].items] == [
+        None,
+        pytest.approx(0.9),
+        pytest.approx(0.2),
+    ]
     triplets = put(tmp_path / "t.jsonl", [{"anchor": "a", "positive": "p", "negative": "n"}])
     assert texts(converted("sentence-transformers", triplets)[1][0]) == ["a", "p", "n"]
 
@@ -114,7 +120,16 @@ WRONG: dict[str, tuple[str, dict[str, Any], str]] = {
         {"a": "x", "b": "y"},
         "wanted one of the columns query, anchor, question as query; there are a, b",
     ),
-    "a column more": ("sentence-transformers", {"query": "q", "positive": "p", "score": 1}, "column 'score'"),
+    "a column more": (
+        "sentence-transformers",
+        {"query": "q", "positive": "p", "score": 1},
+        "column 'score' is not known",
+    ),
+    "scores": (
+        "sentence-transformers",
+        {"query": "q", "positive": "p", "score": [1, 2]},
+        "score: wanted a list of 1 number,",
+    ),
     "no text": ("sentence-transformers", {"query": ["q"], "positive": "p"}, "query: wanted a text or an image"),
     "empty": ("sentence-transformers", {"query": " ", "positive": "p"}, "query: an item with neither text nor image"),
     "no positive": ("ms-swift", {"messages": USER}, "no positive"),

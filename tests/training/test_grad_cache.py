@@ -30,6 +30,7 @@ Tiny = Callable[[str], Path]
 LOSSES = {
     "supervised": ["loss.name=supervised", "loss.positive_weight=2.0"],
     "contrastive": ["loss.name=contrastive", "model.layout=gmr-cl"],
+    "listwise": ["loss.name=listwise", "loss.target=grades"],
     "unified cl sft": ["loss.name=unified", "loss.weight=cl", "loss.direction=sft"],
     "unified sft cl": ["loss.name=unified", "loss.weight=sft", "loss.direction=cl", "model.layout=gmr-cl"],
 }

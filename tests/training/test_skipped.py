@@ -167,3 +167,23 @@ def test_rows_that_the_check_found_are_left_out_and_counted(small: Any, tmp_path
     assert (record.groups, record.left_out.bad, record.left_out.no_negatives, record.skipped) == (7, 1, 0, 0)
     card = (tmp_path / "out" / "model" / "README.md").read_text()
     assert "Left out: 0 groups without negatives, 1 that could not be trained on." in card
+
+
+def test_a_document_without_the_teachers_score_is_named(small: Any, tmp_path: Path) -> None:
+    """Distillation trains on what has scores; a row without one is refused, or skipped as any other."""
+    groups = tmp_path / "toy.jsonl"
+
+    def teach(row: dict[str, Any]) -> None:
+        for place, one in enumerate((*row["positives"], *row["negatives"])):
+            one["teacher"] = -1.5 * place
+
+    for number in range(8):
+        rewrite(groups, number, teach)
+    rewrite(groups, 4, lambda row: [one.pop("teacher") for one in row["negatives"]])
+    changes = ("loss.name=listwise", "loss.target=teacher", "schedule.steps=2")
+    with pytest.raises(TrainingError, match=rf"^{groups}, row 5: a negative \((h|r)\d+\) has no teacher's score"):
+        train(small(*changes), tmp_path / "out", fresh=False, command=())
+    train(small(*changes, "data.on_error=skip"), tmp_path / "out", fresh=True, command=())
+    (row,) = list_skipped(tmp_path / "out")
+    assert "row 5: a negative" in row["problem"]
+    assert all(loss > 0 for (loss,) in read_curve(tmp_path / "out", "loss"))

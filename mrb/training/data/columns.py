@@ -1,7 +1,8 @@
 """Rows with a column for each item, as sentence-transformers has them: `query`, `positive`, `negative`.
 
 A cell is a text, an image (`datasets`' feature: an object with `bytes`), or for documents a list of these, as in mteb's
-reranking sets. `--columns` names other columns; several joined by `+` are one item, such as `image+question`.
+reranking sets. `score` or `scores` is a list of a teacher's scores, as `mine_hard_negatives` of sentence-transformers
+writes it. `--columns` names other columns; several joined by `+` are one item, such as `image+question`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from mrb._util.format import format_count
 from mrb.data.items import ImageHandle, Item
 from mrb.errors import TrainingError, format_first_problem
 from mrb.training.data.files import ImageRow, open_image
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
 Columns = Mapping[str, Sequence[Sequence[str]]]
 """Names of columns by role: each entry is one item or list of items, of one column or of several joined ones."""
 USUAL = {"query": ("query", "anchor", "question"), "positive": ("positive", "answer")}
-ROLES = (*USUAL, "negative", "instruction")
+ROLES = (*USUAL, "negative", "instruction", "scores")
+SINGLE = ("query", "instruction", "scores")
 _MOST_NEGATIVES = 10_000
 
 
@@ -38,7 +41,7 @@ def parse_columns(text: str) -> Columns:
         if role not in ROLES or not all(names.split("+")):
             raise TrainingError(f"--columns {part}: wanted ROLE=COLUMN, or COLUMN+COLUMN; roles: {', '.join(ROLES)}")
         found.setdefault(role, []).append(names.split("+"))
-    for role in ("query", "instruction"):
+    for role in SINGLE:
         if len(found.get(role, ())) > 1:
             raise TrainingError(f"--columns: {role} is given twice; columns of one item are joined by +")
     return found
@@ -58,7 +61,17 @@ def convert_columns(converter: Converter, row: Mapping[str, Any]) -> TrainingGro
         instruction = row[name]
         if more or not isinstance(instruction, str):
             raise TrainingError(f"{name}: an instruction is a text of one column")
-    return converter.make_group(_make_item(converter, [row[name] for name in query], query), *documents, instruction)
+    teacher = None
+    if "scores" in columns:
+        ((name, *more),) = columns["scores"]
+        teacher, count = row[name], len(documents[0]) + len(documents[1])
+        numbers = isinstance(teacher, list) and all(isinstance(one, int | float) for one in teacher)
+        if more or not numbers or len(teacher) != count:
+            raise TrainingError(
+                f"{name}: wanted a list of {format_count(count, 'number')}, a score for each document, positives first"
+            )
+    asked = _make_item(converter, [row[name] for name in query], query)
+    return converter.make_group(asked, *documents, instruction, teacher)
 
 
 def _find_columns(given: Columns, row: Mapping[str, Any]) -> Columns:
@@ -75,6 +88,9 @@ def _find_columns(given: Columns, row: Mapping[str, Any]) -> Columns:
     if "negative" not in found:
         numbered = (f"negative_{number}" for number in range(_MOST_NEGATIVES))
         found["negative"] = [[name] for name in ("negative", *numbered) if name in row]
+    if "scores" not in found and not given:
+        found["scores"] = [[name] for name in ("score", "scores") if isinstance(row.get(name), list)][:1]
+    found = {role: entries for role, entries in found.items() if entries or role not in SINGLE}
     named = [name for entries in found.values() for names in entries for name in names]
     for name in named:
         if name not in row:

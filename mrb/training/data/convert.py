@@ -73,16 +73,24 @@ class Converter:
         positives: Sequence[Item],
         negatives: Sequence[Item],
         instruction: str | None = None,
+        teacher: Sequence[float] | None = None,
     ) -> TrainingGroup:
-        """Return a group. A negative has the rank of its place: other tools' negatives are hard ones."""
+        """Return a group. A negative has the rank of its place: other tools' negatives are hard ones.
+
+        `teacher` has a teacher's score for each document, positives first.
+        """
         if not positives:
             raise TrainingError("no positive")
+        scores = teacher or [None] * (len(positives) + len(negatives))
         return TrainingGroup(
             instruction=self.instruction if instruction is None else instruction,
             source=self.name,
             query=TrainingItem(query),
-            positives=[TrainingItem(item) for item in positives],
-            negatives=[TrainingItem(item, rank=rank) for rank, item in enumerate(negatives, start=1)],
+            positives=[TrainingItem(item, teacher=score) for item, score in zip(positives, scores, strict=False)],
+            negatives=[
+                TrainingItem(item, rank=rank, teacher=score)
+                for rank, (item, score) in enumerate(zip(negatives, scores[len(positives) :], strict=True), start=1)
+            ],
         )
 
     def make_item(self, text: Any, paths: Any, where: str) -> Item:

@@ -1,8 +1,8 @@
 """Files of groups: JSON lines or Parquet, one group per row, read one at a time.
 
 A row has `instruction`, `source`, `query`, `positives` and `negatives`. A document is an object with `text`, `image`,
-`id`, and for a mined negative `rank` and `score`; all are optional. An image is a path relative to the file's folder
-and inside it, or its encoded bytes (base64 in JSON lines).
+`id`, for a mined negative `rank` and `score`, `grade`, and `teacher`, the score of a teacher; all are optional. An
+image is a path relative to the file's folder and inside it, or its encoded bytes (base64 in JSON lines).
 """
 
 from __future__ import annotations
@@ -23,12 +23,21 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from mrb._util.files import open_atomically
 from mrb.data.items import ImageHandle, Item
 from mrb.errors import DataError, MRBError, TrainingError, format_first_problem, to_one_line
+from mrb.metrics.measures import MAX_GRADE
 from mrb.training.data.group import TrainingGroup, TrainingItem
 from mrb.training.data.rows import ROWS_AT_ONCE, STRETCH_BYTES, Starts, find_form, open_rows
 
 _IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 _ITEM = pa.struct(
-    [("text", pa.string()), ("image", _IMAGE), ("id", pa.string()), ("rank", pa.int32()), ("score", pa.float32())]
+    [
+        ("text", pa.string()),
+        ("image", _IMAGE),
+        ("id", pa.string()),
+        ("rank", pa.int32()),
+        ("score", pa.float32()),
+        ("grade", pa.int32()),
+        ("teacher", pa.float32()),
+    ]
 )
 SCHEMA = pa.schema(
     [
@@ -73,6 +82,8 @@ class ItemRow(_Row):
     id: str | None = None
     rank: Annotated[int, Field(ge=1)] | None = None
     score: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    grade: Annotated[int, Field(ge=0, le=MAX_GRADE)] | None = None
+    teacher: Annotated[float, Field(allow_inf_nan=False)] | None = None
 
     @model_validator(mode="after")
     def _some(self) -> ItemRow:
@@ -153,7 +164,9 @@ class GroupFile:
 
     def _item(self, where: str, found: ItemRow) -> TrainingItem:
         image = None if found.image is None else open_image(self.folder, found.image, f"{where}, ")
-        return TrainingItem(Item(found.text or "", image), found.id or "", found.rank, found.score)
+        return TrainingItem(
+            Item(found.text or "", image), found.id or "", found.rank, found.score, found.grade, found.teacher
+        )
 
 
 def open_image(folder: Path, image: ImageRow, where: str = "") -> ImageHandle:
@@ -221,7 +234,8 @@ def write_groups(path: Path, groups: Iterable[TrainingGroup], *, embed: bool = F
     def item(one: TrainingItem) -> dict[str, Any]:
         image = {} if one.item.image is None else {"image": store(one.item.image)}
         mined = {} if one.rank is None else {"rank": one.rank, "score": one.score}
-        return {"id": one.id, "text": one.item.text, **image, **mined}
+        taught = {name: value for name in ("grade", "teacher") if (value := getattr(one, name)) is not None}
+        return {"id": one.id, "text": one.item.text, **image, **mined, **taught}
 
     rows = (
         {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,13 +21,16 @@ Ints = npt.NDArray[np.int64]
 class TrainingItem:
     """A query or a document. `id` is the source's own id, for display.
 
-    A hard negative has the `rank` (from 1) and `score` of a first stage; a random negative has neither.
+    A hard negative has the `rank` (from 1) and `score` of a first stage; a random negative has neither. `grade` is how
+    relevant a document is, if that is judged; `teacher` is the score that a teacher gives it.
     """
 
     item: Item
     id: str = ""
     rank: int | None = None
     score: float | None = None
+    grade: int | None = None
+    teacher: float | None = None
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,26 @@ def sample_documents(group: TrainingGroup, sampling: Sampling, seed: Sequence[in
     negatives = (*hard[: sampling.negatives - from_random], *random[:from_random])
     positives = tuple(_shuffle(group.positives, rng)[: sampling.positives])
     return replace(group, positives=positives, negatives=negatives)
+
+
+def read_targets(group: TrainingGroup, target: Literal["teacher", "grades"]) -> list[float]:
+    """Return the target of each document, positives first: its teacher's score, or its grade.
+
+    Without a grade a positive has grade 1, a negative 0. Raises TrainingError for a document without teacher's score.
+    """
+    found: list[float] = []
+    for side, usual in (("positive", 1), ("negative", 0)):
+        for one in group.positives if usual else group.negatives:
+            if target == "grades":
+                found.append(float(usual if one.grade is None else one.grade))
+            elif one.teacher is None:
+                raise TrainingError(
+                    f"a {side}{f' ({one.id})' if one.id else ''} has no teacher's score; `mrb train data --teacher` "
+                    "writes them"
+                )
+            else:
+                found.append(one.teacher)
+    return found
 
 
 def _shuffle(items: Sequence[TrainingItem], rng: np.random.Generator) -> list[TrainingItem]:

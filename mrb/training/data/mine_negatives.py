@@ -85,7 +85,10 @@ class GroupBuilder:
             instruction=data.task.instruction,
             source=data.task.id,
             query=TrainingItem(data.queries.item(query_id), query_id),
-            positives=[TrainingItem(data.corpus.item(doc_id), doc_id) for doc_id in positive_ids],
+            positives=[
+                TrainingItem(data.corpus.item(doc_id), doc_id, grade=grade if grade > 1 else None)
+                for doc_id, grade in data.qrels[query_id].items()
+            ],
             negatives=[*hard, *self._sample_random(query_id, corpus, taken, shown)],
         )
 

@@ -113,7 +113,7 @@ class _FolderWriter:
     def add_query(self, query: TrainingItem, positives: Sequence[TrainingItem]) -> None:
         query_id = self._tables["queries"].add(query)
         for one in positives:
-            self._qrels.write(f"{query_id}\t{self.add_document(one)}\t1\n")
+            self._qrels.write(f"{query_id}\t{self.add_document(one)}\t{1 if one.grade is None else one.grade}\n")
 
     def add_document(self, one: TrainingItem) -> str:
         return self._tables["corpus"].add(one)

@@ -1,8 +1,9 @@
-"""Losses of a yes/no reranker: contrastive, supervised, and the unified loss between them. See docs/losses.md."""
+"""Losses of a yes/no reranker: contrastive, supervised, the unified loss between them, listwise. See docs/losses.md."""
 
 from mrb.training.losses.contrastive import Contrastive, compute_contrastive_weights
 from mrb.training.losses.group import Documents, Group, split_groups
 from mrb.training.losses.label_head import LabelRows
+from mrb.training.losses.listwise import Listwise
 from mrb.training.losses.passes import GroupLoss, OnePass, PointwiseLoss, TwoPass
 from mrb.training.losses.supervised import Supervised, compute_supervised_weights
 from mrb.training.losses.unified import Unified
@@ -13,6 +14,7 @@ __all__ = [
     "Group",
     "GroupLoss",
     "LabelRows",
+    "Listwise",
     "OnePass",
     "PointwiseLoss",
     "Supervised",

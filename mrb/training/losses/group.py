@@ -61,7 +61,8 @@ class Documents:
 class Group:
     """All documents of one query in one step: `yes` and `no` are logits [n], `labels` is bool [n].
 
-    At least one document must be relevant. Negatives may be missing; losses that compare documents refuse that.
+    `targets` [n] are what the listwise loss learns: scores of a teacher, or grades; other losses ignore them. At least
+    one document must be relevant. Negatives may be missing; losses that compare documents refuse that.
 
     ```python
     import torch
@@ -79,9 +80,16 @@ class Group:
     yes: Tensor
     no: Tensor
     labels: Tensor
+    targets: Tensor | None = None
 
     def __post_init__(self) -> None:
         _check(self.yes, self.no, self.labels)
+        if self.targets is not None and self.targets.shape != self.labels.shape:
+            raise TrainingError(
+                f"targets have shape {_get_shape(self.targets)}, labels {_get_shape(self.labels)}: give one each"
+            )
+        if self.targets is not None and not self.targets.isfinite().all():
+            raise TrainingError("a target is not a finite number")
         if not self.labels.any():
             raise TrainingError(f"no positive among {len(self)} documents: every group needs one")
 
@@ -89,7 +97,9 @@ class Group:
         return len(self.labels)
 
 
-def split_groups(yes: Tensor, no: Tensor, labels: Tensor, sizes: Sequence[int]) -> tuple[Group, ...]:
+def split_groups(
+    yes: Tensor, no: Tensor, labels: Tensor, sizes: Sequence[int], targets: Tensor | None = None
+) -> tuple[Group, ...]:
     """Split a flat batch into groups.
 
     Args:
@@ -97,6 +107,7 @@ def split_groups(yes: Tensor, no: Tensor, labels: Tensor, sizes: Sequence[int]) 
         no: Logits z_no, [n].
         labels: bool [n], true for a relevant document.
         sizes: Number of documents per query, in order.
+        targets: Targets of all documents, [n], if the loss has any.
 
     Returns:
         One group per query; tensors are views.
@@ -105,14 +116,13 @@ def split_groups(yes: Tensor, no: Tensor, labels: Tensor, sizes: Sequence[int]) 
         TrainingError: Sizes do not add up to n; otherwise like `Group`, with the group's number from 0.
     """
     _check(yes, no, labels)
+    flat = (yes, no, labels) if targets is None else (yes, no, labels, targets)
     if sum(sizes) != len(labels) or min(sizes, default=0) < 1:
         raise TrainingError(
             f"group sizes {to_one_line(list(sizes), 60)} do not cut {len(labels)} documents into groups"
         )
     groups = []
-    for place, parts in enumerate(
-        zip(*(torch.split(values, list(sizes)) for values in (yes, no, labels)), strict=True)
-    ):
+    for place, parts in enumerate(zip(*(torch.split(values, list(sizes)) for values in flat), strict=True)):
         try:
             groups.append(Group(*parts))
         except TrainingError as error:

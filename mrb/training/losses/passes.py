@@ -8,6 +8,7 @@ gradient. Memory is that of one chunk.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import torch
@@ -18,7 +19,7 @@ from mrb.training.losses.group import Documents, Group, count_queries, split_gro
 
 
 class GroupLoss(Protocol):
-    """A loss of whole groups: `Contrastive`, `Supervised`, `Unified`."""
+    """A loss of whole groups: `Contrastive`, `Supervised`, `Unified`, `Listwise`."""
 
     @property
     def pointwise(self) -> bool:
@@ -111,7 +112,9 @@ class TwoPass:
         self._yes, self._no = first.yes.detach().clone(), first.no.detach().clone()
         with torch.enable_grad():
             logits = [values.clone().requires_grad_() for values in (self._yes, self._no)]
-            value = loss(split_groups(logits[0], logits[1], first.labels, [len(group) for group in groups]), queries)
+            parts = zip(*(values.split([len(group) for group in groups]) for values in logits), strict=True)
+            known = [replace(group, yes=yes, no=no) for group, (yes, no) in zip(groups, parts, strict=True)]
+            value = loss(known, queries)
             slopes = torch.autograd.grad(value, logits, allow_unused=True, materialize_grads=True)
         self._yes_slope, self._no_slope = slopes
         self.value = value.detach()
