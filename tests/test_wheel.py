@@ -26,7 +26,7 @@ BUILT_FROM = (
     "LICENSE",
     "NOTICE",
 )
-TOO_LARGE = 18 * 1024 * 1024
+TOO_LARGE = 30 * 1024 * 1024
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,8 @@
 """gmr-tiny: a Qwen2.5-VL with under a million parameters, trained by `mrb train gmr-tiny`; weights are in this folder.
 
-Its model card is README.md. Run on its real weights here. It shows what training does on the mini suite and runs on any
-machine. On the five types of flags and facts it is better than its first stage, as its card says; elsewhere its scores
-mean nothing. Takes text, image and both. Licence: Apache-2.0, part of MRB.
+Its model card is README.md. Run on its real weights here. It is the fixture of `mrb train` and of the engine's Qwen-VL
+path, on any machine. It learnt flags and facts: on these five types it is better than its first stage, as its card
+says; elsewhere its scores mean nothing. Takes text, image and both. Licence: Apache-2.0, part of MRB.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class GMRTiny(YesNo):
     card = ModelCard(
         "0.77M",
         checkpoint="ships with MRB",
-        takes="text, image, both: what the mini suite trains",
+        takes="text, image, both: trained on flags and facts only",
         run_here="yes",
         compared_with="trained and run here",
         extra="models",

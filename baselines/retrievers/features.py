@@ -97,7 +97,7 @@ def read_image_features(image: ImageHandle) -> ImageFeatures:
     from PIL import Image
 
     picture = image.open()
-    box = _find_ink_box(np.asarray(picture))
+    box = find_ink_box(np.asarray(picture))
     small = picture.resize((SIDE, SIDE), Image.Resampling.BOX, box=box)
     return ImageFeatures(np.asarray(small))
 
@@ -135,7 +135,7 @@ def find_ink(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
     return np.asarray(red | green | blue)
 
 
-def _find_ink_box(pixels: npt.NDArray[np.uint8]) -> tuple[int, int, int, int]:
+def find_ink_box(pixels: npt.NDArray[np.uint8]) -> tuple[int, int, int, int]:
     """Return (left, top, right, bottom) of the non-white area; the whole image if nothing is drawn."""
     drawn = find_ink(pixels)
     rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))

@@ -59,7 +59,7 @@ ON_THE_ENGINE: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "jina-reranker-v3.5": ("jina_v35", ("--set", "max_doc_length=8"), TEXT_TASK),
 }
 WITHOUT_WEIGHTS = ("random", "constant", "bm25", "surface")
-WITH_THEIR_WEIGHTS = ("gmr-tiny", "minilm", "ocr-bm25")
+WITH_THEIR_WEIGHTS = ("gmr-tiny", "mini-panel", "minilm", "ocr-bm25")
 """Run on the weights that MRB or a package carries."""
 SERVED = ("rerank-api", "vllm")
 LIGHTON = tuple(f"lighton-rerank-pw-{size}" for size in ("0.8b", "2b", "4b"))
@@ -122,7 +122,7 @@ def arguments(
             return ("--set", f"path={tiny('lighton_pw')}", "--set", "max_length=60", *TEXT_TASK)
         if name in CROSS_ENCODERS:
             return ("--set", f"path={tiny(CROSS_ENCODERS[name])}", "--set", "max_length=60", *TEXT_TASK)
-        return (*TEXT_TASK, "--task", "mini-flag-t2i") if name == "ocr-bm25" else TEXT_TASK
+        return (*TEXT_TASK, "--task", "mini-flag-t2i") if name in ("mini-panel", "ocr-bm25") else TEXT_TASK
 
     return of
 

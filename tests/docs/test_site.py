@@ -84,7 +84,8 @@ def test_every_page_of_the_guide_is_linked_from_the_text_of_another() -> None:
     for page in (page for page in SOURCES if page != DOCS / "index.md"):
         targets = re.findall(r"\]\(([^)#:]+\.md)", page.read_text(encoding="utf-8"))
         linked |= {(page.parent / target).resolve() for target in targets} - {page}
-    shown = {"index", "contributing", "changelog", "gmr-tiny"}  # the start, and pages that show other files
+    # The start, and pages that show other files.
+    shown = {"index", "contributing", "changelog", "gmr-tiny", "mini-panel"}
     assert [page.name for page in guide if page not in linked and page.stem not in shown] == []
 
 

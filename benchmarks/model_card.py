@@ -1,10 +1,11 @@
-"""The results on gmr-tiny's card: one table from run folders, in Markdown.
+"""The results on the cards of gmr-tiny and mini-panel: one table from run folders, in Markdown.
 
-    python benchmarks/tiny_card.py --found runs/as_found --model runs/gmr-tiny --seed runs/seed-1 --seed runs/seed-2 \
+    python benchmarks/model_card.py --found runs/as_found --model runs/gmr-tiny --seed runs/seed-1 --seed runs/seed-2 \
         --other surface=runs/surface --other linear=benchmarks/runs/linear_pairs
 
-`--model` is the one that ships, `--seed` are runs of the same recipe with other seeds. All are of the suite `mini`, or
-all of `mini-dev`. Gains are over the first stage, query by query, with 95 % intervals over queries.
+`--model` is the one that ships, `--seed` are runs of the same recipe with other seeds; the table's first model has the
+name of `--model`'s folder. All are of the suite `mini`, or all of `mini-dev`; `--other` need not have all tasks. Gains
+are over the first stage, query by query, with 95 % intervals over queries.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def table(found: Path, model: Path, seeds: Sequence[Path], others: Mapping[str, 
     """The table's lines: a row for each task of the model's run."""
     runs = [model, *seeds]
     spread = [f"{len(runs)} seeds, lowest to highest"] if seeds else []
-    yield _row(["task", "type", "first stage", "gmr-tiny", "gain", *spread, *others, "best order"])
+    yield _row(["task", "type", "first stage", model.name, "gain", *spread, *others, "best order"])
     yield _row(["---"] * (6 + len(spread) + len(others)))
     tasks = sorted(
         (path.parent.name for path in model.glob("*/result.json")), key=lambda task: (load_task(task).type, task)
@@ -58,7 +59,10 @@ def table(found: Path, model: Path, seeds: Sequence[Path], others: Mapping[str, 
         cells.append(f"{_hundred(own.mean)} [{_hundred(own.low)}, {_hundred(own.high)}]")
         cells.append(f"{100 * gain.mean:+.2f} [{100 * gain.low:+.2f}, {100 * gain.high:+.2f}]")
         cells += [f"{_hundred(min(values))} to {_hundred(max(values))}"] if seeds else []
-        cells += [_hundred(_mean(folder / task)) for folder in others.values()]
+        cells += [
+            _hundred(_mean(folder / task)) if (folder / task / "result.json").exists() else ""
+            for folder in others.values()
+        ]
         yield _row([*cells, _hundred(result.oracle[str(HEADLINE)].mean)])
     yield ""
     yield f"{HEADLINE} x 100. The gain's interval lies above zero on {clear} of {len(tasks)} tasks."

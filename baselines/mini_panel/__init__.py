@@ -1,0 +1,1 @@
+"""mini-panel: a small reranker of several learnt parts. Its weights, its training and its card are in this folder."""
