@@ -67,21 +67,29 @@ def make_linear_head(weight: torch.Tensor, temperature: float = 1.0) -> Head:
     return lambda hidden: hidden.float() @ row
 
 
-def load_label_head(folder: Path, score: Score, device: torch.device) -> Head | None:
-    """Return the head of a checkpoint with its own label rows (`ROWS_FILE`), None if it has none.
+def read_label_rows(path: Path) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the rows of yes and of no in a `ROWS_FILE`, float32[tokens, hidden] each.
 
-    The logit of a label is the logsumexp over its tokens, as in training (`mrb.training.losses.LabelRows`). Raises
-    AdapterError if the file does not hold exactly the tables `yes` and `no`.
+    Raises AdapterError if the file does not hold exactly the tables `yes` and `no`.
     """
-    path = folder / ROWS_FILE
-    if not path.is_file():
-        return None
     from safetensors.torch import load_file
 
     held = load_file(path)
     if set(held) != {"yes", "no"} or any(rows.ndim != 2 for rows in held.values()):
         raise AdapterError(f"{path}: wanted `yes` and `no`, two tables of rows")
-    yes, no = (held[name].float().to(device) for name in ("yes", "no"))
+    return held["yes"].float(), held["no"].float()
+
+
+def load_label_head(folder: Path, score: Score, device: torch.device) -> Head | None:
+    """Return the head of a checkpoint with its own label rows (`ROWS_FILE`), None if it has none.
+
+    The logit of a label is the logsumexp over its tokens, as in training (`mrb.training.losses.LabelRows`). Raises
+    AdapterError like `read_label_rows`.
+    """
+    path = folder / ROWS_FILE
+    if not path.is_file():
+        return None
+    yes, no = (rows.to(device) for rows in read_label_rows(path))
 
     def head(hidden: torch.Tensor) -> torch.Tensor:
         positive = (hidden.float() @ yes.T).logsumexp(dim=-1)

@@ -10,7 +10,8 @@ import json
 import logging
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,23 +76,43 @@ def merge_adapter(model: Any, folder: Path, stated: Mapping[str, Any]) -> Any:
     AdapterError names the first weight that is missing, unexpected or of another shape, or a setting that the installed
     peft does not know.
     """
+    tuned = attach_adapter(model, folder, stated)
+    with _judge_peft(folder):
+        _untie(tuned)
+        merged = tuned.merge_and_unload()
+    return merged.eval().requires_grad_(False)
+
+
+def attach_adapter(model: Any, folder: Path, stated: Mapping[str, Any], config: Any = None) -> Any:
+    """Return peft's model of `model` with the LoRA weights of `folder`, to be trained if `config` is given.
+
+    `config` replaces the configuration of the folder. Raises AdapterError like `merge_adapter`.
+    """
     require("this checkpoint", "peft", extra="train")
     from peft import PeftModel, get_peft_model_state_dict
     from peft.utils.save_and_load import load_peft_weights
 
     check_lora_files(folder)
     names = _OLD_NAMES if hasattr(model.model, "language_model") else None
+    with _judge_peft(folder):
+        tuned = PeftModel.from_pretrained(
+            model, str(folder), config=config, is_trainable=config is not None, key_mapping=names
+        )
+        held = load_peft_weights(str(folder), device="cpu", key_mapping=names)
+        # With the embeddings: peft saves them with an adapter that targets them.
+        taken = get_peft_model_state_dict(tuned, save_embedding_layers=True)
+        _refuse_settings(folder, stated, tuned.peft_config["default"])
+        _refuse_weights(folder, held, taken)
+    return tuned
+
+
+@contextmanager
+def _judge_peft(folder: Path) -> Iterator[None]:
+    """Turn peft's errors, and its warnings of another model than the trained one, into AdapterError."""
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
         try:
-            tuned = PeftModel.from_pretrained(model, str(folder), key_mapping=names)
-            held = load_peft_weights(str(folder), device="cpu", key_mapping=names)
-            # With the embeddings: peft saves them with an adapter that targets them.
-            taken = get_peft_model_state_dict(tuned, save_embedding_layers=True)
-            _refuse_settings(folder, stated, tuned.peft_config["default"])
-            _refuse_weights(folder, held, taken)
-            _untie(tuned)
-            merged = tuned.merge_and_unload()
+            yield
         except AdapterError:
             raise
         except Exception as error:
@@ -100,7 +121,6 @@ def merge_adapter(model: Any, folder: Path, stated: Mapping[str, Any]) -> Any:
     _judge_warnings(
         folder, [str(w.message) for w in seen if not issubclass(w.category, (DeprecationWarning, FutureWarning))]
     )
-    return merged.eval().requires_grad_(False)
 
 
 def _refuse_settings(folder: Path, stated: Mapping[str, Any], config: Any) -> None:

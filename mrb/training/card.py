@@ -12,8 +12,12 @@ from mrb._util.files import write_bytes
 from mrb._util.format import format_markdown_table
 from mrb._util.home import expand_user
 from mrb._util.redact import redact_text
+from mrb.engine.head import ROWS_FILE
+from mrb.training.export import make_vllm_overrides
+from mrb.training.model import find_layout
 from mrb.training.recipe import LoadedRecipe, format_settings
 from mrb.training.record import TrainingRecord, format_cuts
+from mrb.training.snippet import make_snippet
 
 TEMPLATE = Path(__file__).with_name("card.md.jinja")
 _CHOSEN_BY = {"paper": "the paper", "ours": "MRB", "changed": "the user"}
@@ -46,6 +50,10 @@ def render_card(folder: Path, record: TrainingRecord) -> str:
         (f"`{name}`", f"`{shown}`" if shown else "", _CHOSEN_BY[loaded.find_origin(name)])
         for name, shown in format_settings(recipe)
     ]
+    layout, own_rows = find_layout(recipe), (folder / ROWS_FILE).is_file()
+    vision = (folder / "preprocessor_config.json").is_file()
+    pixels = (model.min_pixels, model.max_pixels) if vision else None
+    snippet = make_snippet(layout, folder=folder.name, max_length=model.max_length, pixels=pixels)
     on_hub = model.path is not None and not expand_user(model.path).is_dir()
     # Markdown, not HTML: escaping would show.
     markdown = Environment(autoescape=False, undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True)  # noqa: S701
@@ -60,7 +68,10 @@ def render_card(folder: Path, record: TrainingRecord) -> str:
         base_model=json.dumps(model.path) if on_hub else None,
         lora=(folder / "adapter_config.json").is_file(),
         cross_encoder=(folder / "modules.json").is_file(),
-        own_rows=(folder / "label_rows.safetensors").is_file(),
+        own_rows=own_rows,
+        snippet=None if own_rows else snippet,
+        vision=vision,
+        overrides=make_vllm_overrides(folder, layout),
         results=_format(("task", "model", "interval", "first stage", "best order"), results),
         sources=_format(("source", "groups", "first stage", "SHA-256 of the file"), sources),
         tasks=_format(("task", "state", "items met, dropped"), tasks),

@@ -6,7 +6,10 @@ is not tied to the input embeddings and each label is one token; otherwise they 
 that MRB's engine reads (`mrb.engine.head.ROWS_FILE`). A text model whose label rows are in its head is also saved as a
 CrossEncoder of sentence-transformers, with the files that sentence-transformers 6.2 writes (`CrossEncoder.save`): a
 `Transformer` module that returns the last token's logits, a `LogitScore` module that reads the labels' logits, and the
-prompt as a chat template. The instruction is the `system` message, set by `CrossEncoder.predict(..., prompt=...)`.
+prompt as a chat template. The instruction is the `system` message, set by `CrossEncoder.predict(..., prompt=...)`. A
+prompt over `max_seq_length` loses its end, and what the template adds after the document is put back: so the document
+gives way, as in MRB. A vision-language model is no CrossEncoder: sentence-transformers resizes images with torchvision,
+which gives other pixels; its card shows how transformers scores it.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from mrb._util.files import write_bytes, write_json
+from mrb._util.files import read_json, write_bytes, write_json
 from mrb.engine.head import ROWS_FILE
 from mrb.engine.prompt import resolve_label_ids
 from mrb.engine.prompt_template import PromptTemplate
@@ -39,7 +42,7 @@ COPIED = (
     "chat_template.json",
     "chat_template.jinja",
 )
-"""Files copied from the base's folder into a whole model's, in addition to weights, configuration and tokenizer."""
+"""Files copied from the base's folder, in addition to weights, configuration and tokenizer."""
 
 _PACKAGE = "sentence_transformers"
 _SCORE = "1_LogitScore"
@@ -51,7 +54,8 @@ class Exporter:
     """Saves a learner into folders and restores it.
 
     `base` and `revision` are named as the base of LoRA weights: a Hub repository and its commit, or a local folder. A
-    whole model is written in `dtype`.
+    whole model is written in `dtype`. `max_length` is the longest prompt, in tokens. `merge`: LoRA weights become a
+    whole model.
     """
 
     learner: Learner
@@ -59,27 +63,31 @@ class Exporter:
     base: str
     revision: str | None
     dtype: torch.dtype
+    max_length: int
+    merge: bool
 
-    def save(self, folder: Path, state: Mapping[str, Tensor] | None = None) -> None:
+    def save(self, folder: Path, state: Mapping[str, Tensor] | None = None, *, final: bool = True) -> None:
         """Write weights, configuration and tokenizer into `folder`.
 
-        `state` holds the learner's parameters by name if they were gathered from several processes.
+        `state` holds the learner's parameters by name if they were gathered from several processes. LoRA weights are
+        merged only into a `final` model, not into a checkpoint.
         """
         folder.mkdir(parents=True, exist_ok=True)
         held = dict(self.learner.named_parameters()) if state is None else state
         rows = held["rows.yes"].detach().cpu(), held["rows.no"].detach().cpu()
-        weights = {name.removeprefix("model."): v for name, v in held.items() if name.startswith("model.")}
-        if self.learner.has_lora:
-            self._save_lora(folder, weights if state is not None else None)
+        given = {name.removeprefix("model."): v for name, v in (state or {}).items() if name.startswith("model.")}
+        if self.learner.has_lora and not (self.merge and final):
+            self._save_lora(folder, given or None)
             apart = not self._equals_head(rows)
         else:
-            apart = self._save_whole(folder, rows, weights if state is not None else None)
+            weights = given or self.learner.model.state_dict()
+            apart = self._save_whole(folder, rows, self._merge(weights) if self.learner.has_lora else weights)
         self.start.tokenizer.save_pretrained(folder)
         if apart:
             save_file({"yes": rows[0].contiguous(), "no": rows[1].contiguous()}, folder / ROWS_FILE)
         elif self.learner.tower is None and can_express(self.start.layout):
             positive, negative = resolve_label_ids(self.start.tokenizer, self.start.layout)
-            write_cross_encoder(folder, self.start.layout, positive, negative)
+            write_cross_encoder(folder, self.start.layout, positive, negative, self.max_length)
 
     def save_state(self, folder: Path, state: Mapping[str, Tensor] | None = None) -> None:
         """Write the trained parameters, which `load` restores."""
@@ -105,11 +113,29 @@ class Exporter:
         config.base_model_name_or_path = self.base
         config.revision = self.revision
         self.learner.model.save_pretrained(folder, state_dict=state)
+        if self.learner.tower is not None:
+            self._copy_from_base(folder)
 
-    def _save_whole(self, folder: Path, rows: Rows, state: Mapping[str, Tensor] | None) -> bool:
+    @torch.no_grad()
+    def _merge(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the base's weights with the LoRA weights added, in float32; the model itself is not changed."""
+        from peft.tuners.lora import LoraLayer
+
+        layers = {name: module for name, module in self.learner.model.named_modules() if isinstance(module, LoraLayer)}
+        merged: dict[str, Tensor] = {}
+        for name, values in weights.items():
+            layer = name.rpartition(".base_layer.")[0]
+            if ".lora_" in name:
+                continue
+            if name == f"{layer}.base_layer.weight":
+                values = values.float() + layers[layer].get_delta_weight("default").float()
+            merged[name.removeprefix("base_model.model.").replace(".base_layer.", ".")] = values
+        return merged
+
+    def _save_whole(self, folder: Path, rows: Rows, state: Mapping[str, Tensor]) -> bool:
         """Save a whole model. Return whether the label rows must be saved in a file of their own."""
-        model = self.learner.model
-        weights = {name: v.to(self.dtype) for name, v in (model.state_dict() if state is None else state).items()}
+        model = self.learner.base
+        weights = {name: v.to(self.dtype) for name, v in state.items()}
         output = model.get_output_embeddings()
         tied = output.weight is model.get_input_embeddings().weight
         ids = self._find_single_ids(rows)
@@ -126,10 +152,13 @@ class Exporter:
             model.save_pretrained(folder, state_dict=weights)
         finally:
             model.config.dtype = kept
+        self._copy_from_base(folder)
+        return apart
+
+    def _copy_from_base(self, folder: Path) -> None:
         for name in COPIED:
             if (self.start.folder / name).is_file():
                 shutil.copyfile(self.start.folder / name, folder / name)
-        return apart
 
     def _find_single_ids(self, rows: Rows) -> list[int] | None:
         """Return the ids of the template's labels if each label has exactly one row, else None."""
@@ -147,11 +176,16 @@ class Exporter:
 
 
 def can_express(layout: PromptTemplate) -> bool:
-    """Return whether a chat template can express the prompt: one string, with no token added after it."""
-    return layout.final_token is None and ("field", "cut") not in layout.pieces
+    """Return whether a chat template can express the prompt and its truncation: one string, the document's text last
+    but for literal text, and no token added after it.
+    """
+    fields = [name for kind, name in layout.pieces if kind == "field"]
+    return layout.final_token is None and "cut" not in fields and fields[-1] == "document_text"
 
 
-def write_cross_encoder(folder: Path, layout: PromptTemplate, positive: int, negative: int | None) -> None:
+def write_cross_encoder(
+    folder: Path, layout: PromptTemplate, positive: int, negative: int | None, max_length: int
+) -> None:
     """Write the CrossEncoder files next to the weights and the tokenizer in `folder`.
 
     `positive` and `negative` are the label token ids. Scores are those that MRB ranks by, so no sigmoid is applied.
@@ -168,6 +202,7 @@ def write_cross_encoder(folder: Path, layout: PromptTemplate, positive: int, neg
             "transformer_task": "text-generation",
             "modality_config": {"text": logits, "message": {**logits, "format": "flat"}},
             "module_output_name": "causal_logits",
+            "max_seq_length": max_length,
         },
     )
     write_json(
@@ -181,6 +216,23 @@ def write_cross_encoder(folder: Path, layout: PromptTemplate, positive: int, neg
     }
     write_json(folder / _SCORE / "config.json", score)
     write_bytes(folder / "chat_template.jinja", make_chat_template(layout).encode())
+
+
+def make_vllm_overrides(folder: Path, layout: PromptTemplate) -> str | None:
+    """Return vLLM's `hf_overrides` for the whole Qwen3 model in `folder`, as JSON; None for any other model.
+
+    With them vLLM makes a classifier of the difference of the labels' rows in the head.
+    """
+    path = folder / "config.json"
+    config = read_json(path) if path.is_file() and (folder / "modules.json").is_file() else {}
+    if config.get("model_type") != "qwen3" or layout.score != "difference":
+        return None
+    overrides = {
+        "architectures": ["Qwen3ForSequenceClassification"],
+        "classifier_from_token": [layout.labels[1], layout.labels[0]],
+        "is_original_qwen3_reranker": True,
+    }
+    return json.dumps(overrides)
 
 
 def make_chat_template(layout: PromptTemplate) -> str:

@@ -14,6 +14,7 @@ from torch import nn
 from mrb._util.home import expand_user
 from mrb.engine.backbone import Row
 from mrb.engine.checkpoint import read_config
+from mrb.engine.lora import read_adapter
 from mrb.errors import TrainingError
 from mrb.training.losses import LabelRows
 from mrb.training.model import Learner, apply_tuning
@@ -47,12 +48,17 @@ class ModelSize:
 
 
 def find_config_folder(recipe: Recipe) -> Path | None:
-    """Return a folder with the model's configuration: the local checkpoint's, else the packaged one; None if there is
-    none.
+    """Return a folder with the model's configuration: the local checkpoint's (of LoRA weights, their base's), else the
+    packaged one; None if there is none.
     """
     model = recipe.model
     if model.path is not None and model.revision is None and (local := expand_user(model.path)).is_dir():
-        return local
+        stated = read_adapter(local)
+        if stated is None:
+            return local
+        base = expand_user(str(stated.get("base_model_name_or_path")))
+        if base.is_dir():
+            return base
     packaged = SHAPES / (model.shape or "-")
     return packaged if packaged.is_dir() else None
 

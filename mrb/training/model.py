@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from mrb.engine import checkpoint
 from mrb.engine.backbone import Backbone, Row
-from mrb.engine.lora import read_adapter
+from mrb.engine.head import ROWS_FILE, read_label_rows
+from mrb.engine.lora import attach_adapter, find_base, merge_adapter, read_adapter
 from mrb.engine.prompt import resolve_label_ids
 from mrb.engine.prompt_template import PromptTemplate
 from mrb.engine.published_prompts import LAYOUTS
@@ -68,11 +69,20 @@ class Learner(nn.Module):
 
 @dataclass(frozen=True)
 class Start:
-    """The checkpoint that training starts from: folder, tokenizer and prompt template."""
+    """The checkpoint that training starts from: folder, tokenizer and prompt template.
+
+    `given` is the folder that the recipe names: `folder` itself, or one with LoRA weights on it.
+    """
 
     folder: Path
     tokenizer: Any
     layout: PromptTemplate
+    given: Path
+
+    @property
+    def lora(self) -> dict[str, Any] | None:
+        """The adapter_config.json of the LoRA weights that training starts from, if there are any."""
+        return read_adapter(self.given)
 
 
 def silence_libraries() -> None:
@@ -113,9 +123,9 @@ def find_start(recipe: Recipe, made: Path | None = None) -> Start:
         folder = checkpoint.resolve_checkpoint(
             recipe.model.path, recipe.model.revision, option="model.revision", name="model.path"
         )
-    if read_adapter(folder) is not None:
-        raise TrainingError(f"{folder}: holds LoRA weights; training starts from a whole checkpoint")
-    return Start(folder, checkpoint.load_tokenizer(folder), layout)
+    stated = read_adapter(folder)
+    base = folder if stated is None else find_base(folder, stated, None, None)
+    return Start(base, checkpoint.load_tokenizer(base), layout, folder)
 
 
 def build_learner(recipe: Recipe, start: Start) -> Learner:
@@ -127,19 +137,24 @@ def build_learner(recipe: Recipe, start: Start) -> Learner:
         dtype=torch.float32 if precise else torch.bfloat16,
         attention=recipe.model.attention,
     )
-    return apply_tuning(recipe, model, make_label_rows(recipe, model, start))
+    stated = start.lora
+    if stated is not None and recipe.tuning.method == "full":
+        model = merge_adapter(model, start.given, stated)
+    return apply_tuning(recipe, model, make_label_rows(recipe, model, start), start.given)
 
 
-def apply_tuning(recipe: Recipe, model: Any, rows: LabelRows) -> Learner:
+def apply_tuning(recipe: Recipe, model: Any, rows: LabelRows, given: Path | None = None) -> Learner:
     """Make a learner of `model` and label rows: freeze, add LoRA and mark what the recipe trains.
 
-    Raises TrainingError if model and recipe do not fit.
+    The LoRA weights are those in the folder `given`, if it holds any. Raises TrainingError if model and recipe do not
+    fit.
     """
     model.requires_grad_(False)
     if recipe.loss.along == "cl":  # this loss does not depend on it
         rows.no.requires_grad_(False)
     learner = Learner(
-        _add_lora(recipe.tuning, model) if recipe.tuning.method == "lora" else _unfreeze(recipe.tuning, model), rows
+        _add_lora(recipe.tuning, model, given) if recipe.tuning.method == "lora" else _unfreeze(recipe.tuning, model),
+        rows,
     )
     if recipe.tuning.vision == "trained":
         if learner.tower is None:
@@ -159,8 +174,10 @@ def apply_tuning(recipe: Recipe, model: Any, rows: LabelRows) -> Learner:
 
 
 def make_label_rows(recipe: Recipe, model: Any, start: Start) -> LabelRows:
-    """Return the label rows of a recipe."""
+    """Return the label rows of a recipe: those beside the weights that it starts from are taken if it states none."""
     settings = recipe.rows
+    if settings.start == "head" and not settings.yes and (start.given / ROWS_FILE).is_file():
+        return LabelRows(*read_label_rows(start.given / ROWS_FILE), trainable=settings.trainable)
     head = model.get_output_embeddings()
     if head is None:
         raise TrainingError(f"{type(model).__name__} has no language model head to take label rows from")
@@ -189,7 +206,7 @@ def find_label_ids(recipe: Recipe, start: Start) -> tuple[list[int], list[int]]:
     return ids(recipe.rows.yes), ids(recipe.rows.no)
 
 
-def _add_lora(tuning: Tuning, model: Any) -> Any:
+def _add_lora(tuning: Tuning, model: Any, given: Path | None) -> Any:
     from peft import LoraConfig, get_peft_model
 
     names = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
@@ -211,7 +228,30 @@ def _add_lora(tuning: Tuning, model: Any) -> Any:
         target_modules=tuning.targets,
         bias="none",
     )
-    return get_peft_model(model, config)
+    stated = None if given is None else read_adapter(given)
+    if given is None or stated is None:
+        return get_peft_model(model, config)
+    _refuse_other_lora(given, stated, config)
+    tuned = attach_adapter(model, given, stated, config)
+    covered = {name for name, module in model.named_modules() if hasattr(module, "lora_A")}
+    if odd := sorted(covered ^ set(matched)):
+        raise TrainingError(f"{given}: its LoRA weights and tuning.targets differ in {odd[0]}")
+    return tuned
+
+
+_LORA_SETTINGS = {"r": "tuning.rank", "lora_alpha": "tuning.alpha"}
+_NOT_COMPARED = {"base_model_name_or_path", "revision", "inference_mode", "lora_dropout", "peft_version"}
+_NOT_COMPARED |= {"target_modules", "task_type", "auto_mapping"}
+
+
+def _refuse_other_lora(given: Path, stated: Mapping[str, Any], config: Any) -> None:
+    """Refuse LoRA weights with other settings than the recipe's, except the targets, which are compared by module."""
+    own = config.to_dict()
+    for name in sorted(own.keys() & stated.keys() - _NOT_COMPARED):
+        if (stated[name] or None) != (own[name] or None):
+            setting = _LORA_SETTINGS.get(name)
+            todo = f"{setting} is {own[name]}" if setting else "training knows no such setting"
+            raise TrainingError(f"{given}: its LoRA weights have {name} {stated[name]!r}, but {todo}")
 
 
 def _unfreeze(tuning: Tuning, model: Any) -> Any:

@@ -21,7 +21,12 @@ from mrb.errors import TrainingError, format_first_problem
 from mrb.training.data.group import Sampling
 from mrb.training.recipe_content import RECIPES, apply_change, load_content
 
-UNHASHED: Any = {"memory": {"workers"}, "data": {"on_error", "max_skipped"}, "evaluation": {"at_start", "keep_best"}}
+UNHASHED: Any = {
+    "memory": {"workers"},
+    "data": {"on_error", "max_skipped"},
+    "evaluation": {"at_start", "keep_best"},
+    "output": {"merge"},
+}
 """Settings that change neither data nor weights of a run in which no group is skipped."""
 LANGUAGE_MODEL = r"(.*\.)?(language_model|model)\.layers\.\d+\.(self_attn|mlp)\.(q|k|v|o|gate|up|down)_proj"
 """The linear layers of the language model, in a vision-language model or alone. A bare list of names would also match
@@ -30,7 +35,7 @@ the vision tower of Qwen2.5-VL, whose layers are called `blocks`.
 
 
 class ModelSettings(Model):
-    """The model to start from: a folder, or a Hub repository at a commit.
+    """The model to start from: a folder, or a Hub repository at a commit, with a whole checkpoint or LoRA weights.
 
     `shape` names a packaged configuration of the model, for estimates before it is downloaded; `layout` is a prompt
     template of the adapter `yes-no`. `vocabulary` replaces `path`: random weights of `shape`, and a tokenizer of at
@@ -253,13 +258,15 @@ class Output(Model):
     """A checkpoint every `save_every` steps (0: only at the end), of which the last `keep` stay; a log line every
     `log_every`.
 
-    `report_to` also logs to tensorboard or wandb, if installed.
+    `report_to` also logs to tensorboard or wandb, if installed. With `merge` the saved model is a whole one, with the
+    LoRA weights added to its base; checkpoints are not.
     """
 
     save_every: int = Field(default=500, ge=0)
     keep: int = Field(default=2, ge=1)
     log_every: int = Field(default=10, ge=1)
     report_to: tuple[Literal["tensorboard", "wandb"], ...] = ()
+    merge: bool = False
 
 
 class Recipe(Model):
@@ -283,6 +290,8 @@ class Recipe(Model):
     def _fits(self) -> Recipe:
         if self.tuning.dropout and not self.loss.pointwise:
             raise ValueError("this loss needs two passes that compute the same: tuning.dropout must be 0")
+        if self.output.merge and self.tuning.method != "lora":
+            raise ValueError("output.merge is for LoRA weights: tuning.method must be 'lora'")
         if self.schedule.queries % self.memory.queries:
             raise ValueError(
                 f"schedule.queries {self.schedule.queries} is not a multiple of memory.queries {self.memory.queries}"

@@ -203,12 +203,17 @@ def build_components(recipe: Recipe, start: Start) -> Components:
     # A worker that is started by "spawn" or "forkserver" gets the prompter by pickling.
     tokens = None if processor is None else partial(count_image_tokens, processor)
     prompter = Prompter(start.tokenizer, start.layout, settings.max_length, tokens)
+    base, revision = settings.name, settings.revision
+    if start.lora is not None:
+        base, revision = start.lora["base_model_name_or_path"], start.lora.get("revision")
     exporter = Exporter(
         learner,
         start,
-        base=str(start.folder.resolve()) if settings.revision is None else settings.name,
-        revision=settings.revision,
+        base=str(start.folder.resolve()) if revision is None else base,
+        revision=revision,
         dtype=torch.bfloat16 if recipe.memory.precision == "bf16" else torch.float32,
+        max_length=settings.max_length,
+        merge=recipe.output.merge,
     )
     return Components(learner, prompter, pictures, processor, exporter)
 

@@ -270,7 +270,7 @@ class RerankerTrainer(Trainer):
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         if self.args.should_save:
             folder = Path(output_dir or str(self.args.output_dir))
-            self.exporter.save(folder, state_dict)
+            self.exporter.save(folder, state_dict, final=not self._resumable)
             if self._resumable:
                 self.exporter.save_state(folder, state_dict)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -92,6 +93,9 @@ def test_a_run_learns_and_leaves_what_it_says(small: Any, tmp_path: Path) -> Non
         assert words in card
     assert "| `schedule.steps` | `18` | the user |" in card
     assert f"layout=gmr --set max_length=400 --set min_pixels=3136 --set max_pixels={9408}" in card
+    (code,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    compile(code, "card", "exec")
+    assert "It is no CrossEncoder of sentence-transformers" in card
 
 
 @pytest.mark.parametrize("method", ["lora", "full"])
