@@ -238,6 +238,7 @@ class Evaluation(Model):
     """Development tasks, scored every `every` steps (0: only at the end) on their own candidate lists.
 
     `at_start` scores the model before the first step, too. `keep_best` keeps the model with the best mean over tasks.
+    Training stops when that mean has not grown in the last `patience` of the evaluations.
     """
 
     tasks: tuple[Slug, ...] = ()
@@ -246,11 +247,13 @@ class Evaluation(Model):
     limit: int | None = Field(default=None, ge=1)
     at_start: bool = False
     keep_best: bool = False
+    patience: int | None = Field(default=None, ge=1)
 
     @model_validator(mode="after")
     def _fits(self) -> Evaluation:
-        if self.keep_best and not (self.tasks and self.every):
-            raise ValueError("keep_best needs tasks, and every")
+        for name, given in (("keep_best", self.keep_best), ("patience", self.patience)):
+            if given and not (self.tasks and self.every):
+                raise ValueError(f"{name} needs tasks, and every")
         return self
 
 
@@ -315,10 +318,13 @@ class LoadedRecipe:
     def sha256(self) -> str:
         """SHA-256 of all settings but `UNHASHED`."""
         fields = self.recipe.model_dump(mode="json", exclude=UNHASHED)
-        if not self.recipe.sampling.weights:  # so that recipes from before there were weights keep their hash
+        # So that recipes from before there were these settings keep their hash.
+        if not self.recipe.sampling.weights:
             del fields["sampling"]["weights"]
-        if self.recipe.loss.target is None:  # nor a target
+        if self.recipe.loss.target is None:
             del fields["loss"]["target"]
+        if self.recipe.evaluation.patience is None:
+            del fields["evaluation"]["patience"]
         return hash_json(fields)
 
     def find_origin(self, setting: str) -> Literal["paper", "ours", "changed"]:

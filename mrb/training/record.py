@@ -47,8 +47,8 @@ class DevRecord(Model):
 class TrainingRecord(Model):
     """training.json in the run's folder, written at the start. When the run is finished, these are added: `skipped`
     groups that could not be trained on, each visit counted; of the `documents` in log.csv, those whose prompts were
-    `cut` to the maximum length and those whose text was cut to nothing (`emptied`); `results`, and the `best_step`
-    whose model was kept apart.
+    `cut` to the maximum length and those whose text was cut to nothing (`emptied`); `results`, the `best_step`
+    whose model was kept apart, and the `stopped_step` after which a run ended before its `steps`.
 
     `recipe` holds every setting and lists in `paper` those that a paper states; `changed` names those that the user
     set.
@@ -74,6 +74,7 @@ class TrainingRecord(Model):
     cut: int = 0
     emptied: int = 0
     best_step: int | None = None
+    stopped_step: int | None = None
     results: tuple[DevRecord, ...] = ()
 
     def identity(self) -> dict[str, Any]:

@@ -152,8 +152,13 @@ def _train(loaded: LoadedRecipe, out: Path, here: PartialState, *, fresh: bool, 
     dev.accelerator = trainer.accelerator
     if checkpoint is not None:
         logger.info(f"continuing after {checkpoint}")
-    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    dev.score_step(record.steps)
+    if checkpoint is not None and dev.is_exhausted():  # the run was killed after its last step
+        parts.exporter.load(checkpoint)
+        last = _read_step(checkpoint)
+    else:
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        last = trainer.state.global_step
+    dev.score_step(last)
     trainer.save_final(folder)
     if here.is_main_process:
         counts = log.count(("documents", "cut", "emptied"))
@@ -161,6 +166,7 @@ def _train(loaded: LoadedRecipe, out: Path, here: PartialState, *, fresh: bool, 
             logger.info(format_cuts(**counts))
         results, best = tuple(dev.last), dev.find_best() if recipe.evaluation.keep_best else None
         found = {"skipped": skipped.total, "results": results, "best_step": best, **counts}
+        found["stopped_step"] = last if last < record.steps else None
         record = record.model_copy(update={"finished": True, **found})
         write_card(folder, record)
         write_training_record(out, record)  # last: a run marked finished has its card
@@ -234,7 +240,11 @@ def _find_checkpoint(out: Path, record: TrainingRecord, *, fresh: bool) -> Path 
             "--fresh to start over"
         )
     whole = [folder for folder in out.glob("checkpoint-*") if (folder / _STATE).is_file()]
-    return max(whole, key=lambda folder: int(folder.name.rpartition("-")[2]), default=None)
+    return max(whole, key=_read_step, default=None)
+
+
+def _read_step(checkpoint: Path) -> int:
+    return int(checkpoint.name.rpartition("-")[2])
 
 
 def _is_finished(out: Path) -> bool:
@@ -244,7 +254,7 @@ def _is_finished(out: Path) -> bool:
 
 def _remove_later(out: Path, checkpoint: Path | None) -> None:
     """Remove what a run resumed from `checkpoint` makes again: later or broken checkpoints, log lines, the model."""
-    step = -1 if checkpoint is None else int(checkpoint.name.rpartition("-")[2])
+    step = -1 if checkpoint is None else _read_step(checkpoint)
     for folder in out.glob("checkpoint-*"):
         number = folder.name.rpartition("-")[2]
         if folder != checkpoint and (not number.isdigit() or int(number) > step or not (folder / _STATE).is_file()):

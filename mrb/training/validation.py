@@ -166,6 +166,22 @@ class DevCallback(TrainerCallback):
         every = self._evaluator.settings.every
         if every and state.global_step % every == 0:
             self.score_step(state.global_step)
+            if self.is_exhausted():
+                patience = self._evaluator.settings.patience
+                logger.info(f"step {state.global_step}  no gain in {patience} evaluations: training stops")
+                control.should_training_stop = True
+
+    def is_exhausted(self) -> bool:
+        """Return whether the mean over tasks has not grown in the last `patience` evaluations, by the main process."""
+        from accelerate.utils import broadcast_object_list
+
+        patience = self._evaluator.settings.patience
+        if patience is None:
+            return False
+        steps = {int(row["step"]) for row in self._table.read_rows()}
+        best = self.find_best()
+        (stops,) = broadcast_object_list([best is not None and sum(step > best for step in steps) >= patience])
+        return bool(stops)
 
     def find_best(self) -> int | None:
         """Return the step with the best mean over tasks so far, the first of equals; None if none was scored."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from mrb.evaluation.run import run as score
 from mrb.evaluation.spec import select_tasks
 from mrb.results.schema import read_result
 from mrb.training.recipe import LoadedRecipe
-from mrb.training.record import read_training_record
+from mrb.training.record import read_training_record, write_training_record
 from mrb.training.run import train
 from tests.builders.logs import logged
 from tests.builders.training import killed_at, launched, recipe_of, toy_groups
@@ -293,3 +294,26 @@ def test_what_is_wrong_with_a_group_reaches_the_trainer_whole_from_a_data_loader
     (part,) = DataLoader(Bad(), batch_size=2, num_workers=1, collate_fn=collate)
     assert isinstance(part["batch"], DataError)
     assert str(part["batch"]) == "groups.jsonl, row 2: too thin"
+
+
+def test_a_run_without_gain_stops_early_and_again_when_resumed(small: Any, tmp_path: Path) -> None:
+    changes = ("schedule.steps=6", "schedule.learning_rate=1e-12", "output.save_every=1", "evaluation.patience=2")
+    changes += (f"evaluation.tasks=['{DEV}']", "evaluation.limit=1", "evaluation.depth=2", "evaluation.every=1")
+    out = tmp_path / "out"
+    said = go(small(*changes), out)
+    assert sum("no gain in 2 evaluations: training stops" in line for line in said) == 1
+    record = read_training_record(out)
+    assert record is not None and record.stopped_step == 3 and record.steps == 6
+    assert "for 3 steps of 4 queries" in (out / "model" / "README.md").read_text()
+    assert "It stopped there, 3 steps early" in (out / "model" / "README.md").read_text()
+    kept = {name: (out / name).read_text().splitlines()[-1].split(",")[:2] for name in ("log.csv", "dev.csv")}
+    weights = (out / "model" / "adapter_model.safetensors").read_bytes()
+    for removed in ((), ("checkpoint-3",)):  # killed after the last step's checkpoint, and before it
+        for name in ("model", *removed):
+            shutil.rmtree(out / name)
+        write_training_record(out, record.model_copy(update={"finished": False, "stopped_step": None}))
+        go(small(*changes), out)
+        assert read_training_record(out) == record
+        assert (out / "model" / "adapter_model.safetensors").read_bytes() == weights
+        for name, line in kept.items():
+            assert (out / name).read_text().splitlines()[-1].split(",")[:2] == line
