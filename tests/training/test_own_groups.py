@@ -13,6 +13,7 @@ from mrb.cli.main import cli
 from mrb.data.items import Item
 from mrb.data.load import load_task_data
 from mrb.errors import TrainingError
+from mrb.evaluation.run import JOURNAL_FILE
 from mrb.training.data.contamination import HeldOutIndex
 from mrb.training.data.files import GroupFile, write_groups
 from mrb.training.data.group import TrainingGroup, TrainingItem
@@ -147,3 +148,31 @@ def test_margin_and_percentage_are_of_the_lowest_positive() -> None:
     assert builder.counts["near_positive"] == 4
     with pytest.raises(TrainingError, match="depth is 0"):
         BuildOptions(depth=0, margin=0.1)
+
+
+def test_a_teacher_scores_every_document(tmp_path: Path, cache: Path) -> None:
+    """The scores are those of the adapter itself, and the journal of its run is kept."""
+    (tmp_path / "own").mkdir()
+    groups = [*BEERS, group("which beer has wheat?", "ale of wheat", "wheat", source="Other", instruction="Find it.")]
+    write_groups(tmp_path / "own" / "a.jsonl", groups)
+    (tmp_path / "longest.py").write_text(
+        "def longest(request):\n    return [len(one.text) + 0.5 for one in request.candidates]\n"
+    )
+    command = ["train", "data", "--from", "groups", str(tmp_path / "own"), "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(cli, [*command, "--teacher", f"{tmp_path / 'longest.py'}"])
+    assert done.exit_code == 0, (done.output, done.exception)
+    taught = list(GroupFile(tmp_path / "out" / "a-taught.jsonl"))
+    assert [one.query.item.text for one in taught] == [one.query.item.text for one in groups]
+    for before, after in zip(groups, taught, strict=True):
+        assert [one.item.text for one in after.items] == [one.item.text for one in before.items]
+        assert [one.teacher for one in after.items[1:]] == [len(one.item.text) + 0.5 for one in before.items[1:]]
+        assert (after.source, after.instruction) == (before.source, before.instruction)
+    record = read_record(tmp_path / "out" / "a-taught.jsonl")
+    assert record is not None and record.format == "groups" and list(record.files) == ["a.jsonl"]
+    assert record.teacher == "longest"
+    assert len(list(cache.glob(f"own-groups/*/teachers/longest/*/{JOURNAL_FILE}"))) == 2  # one for each instruction
+    for more, words in (
+        (["--first-stage", "bm25", "--teacher", "bm25"], "find the negatives first"),
+        (["--set", "a=1"], "--set is of"),
+    ):
+        assert words in str(CliRunner().invoke(cli, [*command, *more]).exception)

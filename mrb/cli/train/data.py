@@ -17,6 +17,8 @@ from mrb.cli.options import (
     add_task_option,
     file_type,
     find_tasks,
+    parse_key_values,
+    set_option,
 )
 
 if TYPE_CHECKING:
@@ -57,6 +59,10 @@ if TYPE_CHECKING:
     "--percent", type=click.FloatRange(0, 100), help="A hard negative scores at most this percentage of the positives."
 )
 @click.option("--corpus", type=file_type(), help="With --from groups: more documents, as BEIR's corpus.jsonl.")
+@click.option(
+    "--teacher", metavar="NAME", help="With --from groups: the reranker whose scores each document gets, as in mrb run."
+)
+@set_option("An option of the teacher; may be repeated.")
 @click.option("--random", type=click.IntRange(0, 10_000), default=32, show_default=True, help="Random negatives.")
 @click.option("--format", "form", type=click.Choice(["jsonl", "parquet"]), default="jsonl", show_default=True)
 @click.option("--embed", is_flag=True, help="Put images into the file itself, not into images/ next to it.")
@@ -78,6 +84,8 @@ def data(
     margin: float | None,
     percent: float | None,
     corpus: Path | None,
+    teacher: str | None,
+    options: tuple[str, ...],
     random: int,
     form: Form,
     embed: bool,
@@ -100,13 +108,16 @@ def data(
     from mrb.training.data.files import find_group_files
     from mrb.training.data.mine_negatives import BuildOptions
     from mrb.training.data.own_groups import make_own_tasks
+    from mrb.training.data.teacher import write_teacher
     from mrb.training.data.write_dataset import make_groups, summarize_record
 
     kind, place = given or (None, "")
     if kind is not None and (task_ids or suite_id or data):
         raise TrainingError("give tasks, --data or --from, one of them")
-    if corpus is not None and kind != "groups":
-        raise TrainingError("--corpus is of --from groups")
+    if (corpus or teacher) is not None and kind != "groups":
+        raise TrainingError("--corpus and --teacher are of --from groups")
+    if options and teacher is None:
+        raise TrainingError("--set is of --teacher")
     if kind not in (None, "groups"):
         if first_stage or candidates or margin is not None or percent is not None:
             raise TrainingError(f"{place}: has its own negatives; convert it, then mine others with --from groups")
@@ -117,10 +128,21 @@ def data(
         for line in summarize_record(record, written):
             click.echo(line)
         return
-    options = BuildOptions(depth, random, margin, percent)
+    if teacher is not None:
+        if first_stage is not None:
+            raise TrainingError("give --first-stage or --teacher: find the negatives first, then their scores")
+        index, chosen = load_held_out(list_held_out()), parse_key_values(options)
+        for file in find_group_files([place]):
+            record, written = write_teacher(file, teacher, chosen, out, index, form, embed=embed)
+            for line in summarize_record(record, written):
+                click.echo(line)
+        return
+    build = BuildOptions(depth, random, margin, percent)
     if kind == "groups":
         if first_stage is None:
-            raise TrainingError(f"{place}: are groups already; to find other negatives give --first-stage NAME")
+            raise TrainingError(
+                f"{place}: are groups already; to find other negatives give --first-stage NAME, for scores --teacher"
+            )
         own = make_own_tasks(find_group_files([place]), corpus)
         wanted = [(one.task, (one.source, one.instruction)) for one in own]
     else:
@@ -137,7 +159,7 @@ def data(
             index,
             first_stage=first_stage,
             candidates=lists,
-            options=options,
+            options=build,
             form=form,
             embed=embed,
             names=names,

@@ -42,20 +42,22 @@ class OwnGroups:
     task: Task
     source: str
     instruction: str
+    folder: Path
 
 
-def make_own_tasks(files: Sequence[Path], corpus: Path | None = None) -> list[OwnGroups]:
+def make_own_tasks(files: Sequence[Path], corpus: Path | None = None, *, by_content: bool = False) -> list[OwnGroups]:
     """Return a task for each source and instruction of files of groups. What was written before is not written again.
 
     Args:
         files: The files. Their negatives become documents like all others.
         corpus: Further documents of every task: rows with `text` (and `title`) or `image`, as BEIR's `corpus.jsonl`.
+        by_content: Whether all ids are those of `make_id`, not those that the groups have.
 
     Raises:
         TrainingError: Names the file and the row that is wrong.
     """
     given = [*files, *([] if corpus is None else [corpus])]
-    key = hash_json([LAYOUT, corpus is not None, *map(hash_file, given)])
+    key = hash_json([LAYOUT, corpus is not None, by_content, *map(hash_file, given)])
     folder = find_cache_root() / "own-groups" / key[:32]
     done = folder / "done.json"
     if not done.is_file():
@@ -68,7 +70,7 @@ def make_own_tasks(files: Sequence[Path], corpus: Path | None = None) -> list[Ow
                         found = (group.source, group.instruction)
                         if found not in writers:
                             name = _name_task(group.source, [source for source, _ in writers])
-                            writers[found] = stack.enter_context(_FolderWriter(folder / name))
+                            writers[found] = stack.enter_context(_FolderWriter(folder / name, by_content))
                         writers[found].add_query(group.query, group.positives)
                         for one in group.negatives:
                             writers[found].add_document(one)
@@ -82,9 +84,14 @@ def make_own_tasks(files: Sequence[Path], corpus: Path | None = None) -> list[Ow
         names = [[writer.folder.name, *found] for found, writer in writers.items()]
         write_bytes(done, json.dumps(names).encode())
     return [
-        OwnGroups(load_folder_task(folder / name), source, instruction)
+        OwnGroups(load_folder_task(folder / name), source, instruction, folder / name)
         for name, source, instruction in json.loads(done.read_bytes())
     ]
+
+
+def make_id(one: TrainingItem) -> str:
+    """Return the id of an item by its content."""
+    return one.item.content_hash[:32]
 
 
 def _name_task(source: str, before: Sequence[str]) -> str:
@@ -96,11 +103,13 @@ def _name_task(source: str, before: Sequence[str]) -> str:
 class _FolderWriter:
     """Writes a data folder: each content is one item, whose id is the given one if no other content has it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, by_content: bool) -> None:
         self.folder = folder
         (folder / "qrels").mkdir(parents=True, exist_ok=True)
         self._stack = ExitStack()
-        self._tables = {role: self._stack.enter_context(_ItemWriter(folder / f"{role}.parquet")) for role in _ROLES}
+        self._tables = {
+            role: self._stack.enter_context(_ItemWriter(folder / f"{role}.parquet", by_content)) for role in _ROLES
+        }
         self._qrels = self._stack.enter_context((folder / "qrels" / "train.tsv").open("w", encoding="utf-8"))
         self._qrels.write("query-id\tcorpus-id\tscore\n")
 
@@ -131,7 +140,8 @@ _ROLES = ("queries", "corpus")
 class _ItemWriter:
     """Writes items to a Parquet file, each content once."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, by_content: bool) -> None:
+        self._by_content = by_content
         self._file = pq.ParquetWriter(path, _SCHEMA, compression="zstd")
         self._ids: dict[str, str] = {}
         self._taken: set[str] = set()
@@ -149,8 +159,8 @@ class _ItemWriter:
         """Return the id of an item, which is written if its content is new."""
         content = one.item.content_hash
         if content not in self._ids:
-            usable = one.id and one.id not in self._taken and one.id.isprintable() and one.id == one.id.strip()
-            name = one.id if usable else content[:32]
+            usable = one.id not in self._taken and one.id.isprintable() and one.id == one.id.strip()
+            name = one.id if one.id and usable and not self._by_content else make_id(one)
             self._ids[content] = name
             self._taken.add(name)
             image = None if one.item.image is None else {"bytes": one.item.image.encoded}

@@ -52,6 +52,7 @@ class DataRecord(Model):
     random: int = 0
     margin: float | None = None
     percent: float | None = None
+    teacher: str | None = None
     counts: dict[str, int]
     checked: Sha256
     checked_tasks: tuple[str, ...]
