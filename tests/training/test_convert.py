@@ -186,6 +186,10 @@ def test_the_command_converts_and_says_what_it_made(tmp_path: Path) -> None:
     for more, words in (
         (["--task", "mini-flag-t2i-train"], "give tasks, --data or --from, one of them"),
         (["--out", str(tmp_path)], "would be replaced by its own groups"),
+        (["--split", "dev"], "--config and --split name a part of a Hub data set"),
+        (["--first-stage", "bm25"], "has its own negatives; convert it, then mine others with --from groups"),
+        (["--teacher", "bm25"], "--corpus and --teacher are of --from groups"),
+        (["--columns", "query=query,query=positive"], "query is given twice"),
     ):
         assert words in str(CliRunner().invoke(cli, [*command, *more]).exception)
 

@@ -22,6 +22,7 @@ from mrb.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from mrb.data.task import Task
     from mrb.training.data.rows import Form
 
 
@@ -118,6 +119,8 @@ def data(
         raise TrainingError("--corpus and --teacher are of --from groups")
     if options and teacher is None:
         raise TrainingError("--set is of --teacher")
+    if (config or split) is not None and not any(map(is_address, (place, *data))):
+        raise TrainingError("--config and --split name a part of a Hub data set (hf://...)")
     if kind not in (None, "groups"):
         if first_stage or candidates or margin is not None or percent is not None:
             raise TrainingError(f"{place}: has its own negatives; convert it, then mine others with --from groups")
@@ -144,7 +147,7 @@ def data(
                 f"{place}: are groups already; to find other negatives give --first-stage NAME, for scores --teacher"
             )
         own = make_own_tasks(find_group_files([place]), corpus)
-        wanted = [(one.task, (one.source, one.instruction)) for one in own]
+        wanted: list[tuple[Task, tuple[str, str] | None]] = [(one.task, (one.source, one.instruction)) for one in own]
     else:
         tasks = [open_data(one, split or ("train" if is_address(one) else None), instruction) for one in data]
         if task_ids or suite_id or not data:

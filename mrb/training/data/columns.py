@@ -51,10 +51,10 @@ def convert_columns(converter: Converter, row: Mapping[str, Any]) -> TrainingGro
     """Return the group of a row. Columns that `converter.columns` leaves out have their usual names."""
     columns = _find_columns(converter.columns, row)
     (query,) = columns["query"]
-    documents = [
+    positives, negatives = (
         [item for names in columns[side] for item in _make_items(converter, row, names)]
         for side in ("positive", "negative")
-    ]
+    )
     instruction = None
     if "instruction" in columns:
         ((name, *more),) = columns["instruction"]
@@ -64,14 +64,14 @@ def convert_columns(converter: Converter, row: Mapping[str, Any]) -> TrainingGro
     teacher = None
     if "scores" in columns:
         ((name, *more),) = columns["scores"]
-        teacher, count = row[name], len(documents[0]) + len(documents[1])
+        teacher, count = row[name], len(positives) + len(negatives)
         numbers = isinstance(teacher, list) and all(isinstance(one, int | float) for one in teacher)
         if more or not numbers or len(teacher) != count:
             raise TrainingError(
                 f"{name}: wanted a list of {format_count(count, 'number')}, a score for each document, positives first"
             )
     asked = _make_item(converter, [row[name] for name in query], query)
-    return converter.make_group(asked, *documents, instruction, teacher)
+    return converter.make_group(asked, positives, negatives, instruction, teacher)
 
 
 def _find_columns(given: Columns, row: Mapping[str, Any]) -> Columns:

@@ -81,7 +81,7 @@ class Converter:
         """
         if not positives:
             raise TrainingError("no positive")
-        scores = teacher or [None] * (len(positives) + len(negatives))
+        scores: Sequence[float | None] = teacher or [None] * (len(positives) + len(negatives))
         return TrainingGroup(
             instruction=self.instruction if instruction is None else instruction,
             source=self.name,

@@ -83,7 +83,7 @@ class Listwise:
         values = group.targets.to(group.yes.dtype)
         if self.target == "teacher":
             return (values / self.temperature).softmax(dim=0)
-        gains = 2**values - 1
+        gains: Tensor = 2**values - 1
         if not (values >= 0).all() or not gains.any():
             raise TrainingError(f"grades {values.tolist()}: wanted numbers from 0, and one above it")
         return gains / gains.sum()

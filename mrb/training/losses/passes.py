@@ -112,7 +112,8 @@ class TwoPass:
         self._yes, self._no = first.yes.detach().clone(), first.no.detach().clone()
         with torch.enable_grad():
             logits = [values.clone().requires_grad_() for values in (self._yes, self._no)]
-            parts = zip(*(values.split([len(group) for group in groups]) for values in logits), strict=True)
+            sizes = [len(group) for group in groups]
+            parts = zip(*(torch.split(values, sizes) for values in logits), strict=True)
             known = [replace(group, yes=yes, no=no) for group, (yes, no) in zip(groups, parts, strict=True)]
             value = loss(known, queries)
             slopes = torch.autograd.grad(value, logits, allow_unused=True, materialize_grads=True)
