@@ -13,6 +13,7 @@ from mrb._util.format import format_markdown_table
 from mrb._util.home import expand_user
 from mrb._util.redact import redact_text
 from mrb.engine.head import ROWS_FILE
+from mrb.training.encoder import LAYOUTS as ENCODER_LAYOUTS
 from mrb.training.export import make_vllm_overrides
 from mrb.training.model import find_layout
 from mrb.training.recipe import LoadedRecipe, format_settings
@@ -50,7 +51,8 @@ def render_card(folder: Path, record: TrainingRecord) -> str:
         (f"`{name}`", f"`{shown}`" if shown else "", _CHOSEN_BY[loaded.find_origin(name)])
         for name, shown in format_settings(recipe)
     ]
-    layout, own_rows = find_layout(recipe), (folder / ROWS_FILE).is_file()
+    layout = find_layout(recipe)
+    own_rows = (folder / ROWS_FILE).is_file() and layout not in ENCODER_LAYOUTS
     vision = (folder / "preprocessor_config.json").is_file()
     pixels = (model.min_pixels, model.max_pixels) if vision else None
     snippet = make_snippet(layout, folder=folder.name, max_length=model.max_length, pixels=pixels)
@@ -71,6 +73,7 @@ def render_card(folder: Path, record: TrainingRecord) -> str:
         own_rows=own_rows,
         snippet=None if own_rows else snippet,
         vision=vision,
+        encoder=layout in ENCODER_LAYOUTS,
         overrides=make_vllm_overrides(folder, layout),
         results=_format(("task", "model", "interval", "first stage", "best order"), results),
         sources=_format(("source", "groups", "first stage", "SHA-256 of the file"), sources),

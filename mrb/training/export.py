@@ -30,6 +30,7 @@ from mrb.engine.head import ROWS_FILE
 from mrb.engine.prompt import resolve_label_ids
 from mrb.engine.prompt_template import PromptTemplate
 from mrb.errors import TrainingError
+from mrb.training.encoder import is_encoder, write_pair_encoder
 from mrb.training.model import Learner, Start
 
 STATE_FILE = "trained.safetensors"
@@ -75,6 +76,9 @@ class Exporter:
         folder.mkdir(parents=True, exist_ok=True)
         held = dict(self.learner.named_parameters()) if state is None else state
         rows = held["rows.yes"].detach().cpu(), held["rows.no"].detach().cpu()
+        if is_encoder(self.learner.base.config):
+            self._save_encoder(folder, rows)
+            return
         given = {name.removeprefix("model."): v for name, v in (state or {}).items() if name.startswith("model.")}
         if self.learner.has_lora and not (self.merge and final):
             self._save_lora(folder, given or None)
@@ -88,6 +92,16 @@ class Exporter:
         elif self.learner.tower is None and can_express(self.start.layout):
             positive, negative = resolve_label_ids(self.start.tokenizer, self.start.layout)
             write_cross_encoder(folder, self.start.layout, positive, negative, self.max_length)
+
+    def _save_encoder(self, folder: Path, rows: Rows) -> None:
+        """Save an encoder, LoRA weights merged, with its label rows as a linear layer and in a file of their own."""
+        weights = self.learner.model.state_dict()
+        merged = self._merge(weights) if self.learner.has_lora else weights
+        self._save_weights(folder, {name: v.to(self.dtype) for name, v in merged.items()})
+        self.start.tokenizer.save_pretrained(folder)
+        save_file({"yes": rows[0].contiguous(), "no": rows[1].contiguous()}, folder / ROWS_FILE)
+        row = (rows[0] - rows[1] if self.start.layout.score == "difference" else rows[0])[0]
+        write_pair_encoder(folder, row.float(), self.max_length)
 
     def save_state(self, folder: Path, state: Mapping[str, Tensor] | None = None) -> None:
         """Write the trained parameters, which `load` restores."""
@@ -146,14 +160,18 @@ class Exporter:
             head[ids] = torch.cat(rows).to(head.dtype).to(head.device)
             weights[f"{name}.weight"] = head
             apart = False
+        self._save_weights(folder, weights)
+        self._copy_from_base(folder)
+        return apart
+
+    def _save_weights(self, folder: Path, weights: dict[str, Tensor]) -> None:
+        model = self.learner.base
         kept = model.config.dtype
         model.config.dtype = self.dtype
         try:
             model.save_pretrained(folder, state_dict=weights)
         finally:
             model.config.dtype = kept
-        self._copy_from_base(folder)
-        return apart
 
     def _copy_from_base(self, folder: Path) -> None:
         for name in COPIED:

@@ -16,6 +16,7 @@ from mrb.engine.backbone import Row
 from mrb.engine.checkpoint import read_config
 from mrb.engine.lora import read_adapter
 from mrb.errors import TrainingError
+from mrb.training.encoder import drop_dropout, is_encoder
 from mrb.training.losses import LabelRows
 from mrb.training.model import Learner, apply_tuning
 from mrb.training.recipe import Recipe
@@ -105,11 +106,15 @@ def load_config(folder: Path) -> Any:
 
 def make_empty_learner(recipe: Recipe, config: Any) -> Learner:
     """Build a learner from a configuration, with torch's initial weights and label rows of the right width."""
-    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
+    from transformers import AutoModel, AutoModelForCausalLM, AutoModelForImageTextToText
 
     loader: Any = AutoModelForImageTextToText if hasattr(config, "vision_config") else AutoModelForCausalLM
+    if is_encoder(config):
+        loader = AutoModel
     precise = recipe.memory.precision == "fp32" or recipe.tuning.method == "full"
     model = loader.from_config(config, dtype=torch.float32 if precise else torch.bfloat16)
+    if is_encoder(config):
+        drop_dropout(model)
     width = config.get_text_config().hidden_size
     count = max(1, len(recipe.rows.yes)), max(1, len(recipe.rows.no))
     learns = recipe.rows.trainable or recipe.rows.start == "random"

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from mrb.engine import checkpoint
-from mrb.engine.backbone import Backbone, Row
+from mrb.engine.backbone import Row
 from mrb.engine.head import ROWS_FILE, read_label_rows
 from mrb.engine.lora import attach_adapter, find_base, merge_adapter, read_adapter
 from mrb.engine.prompt import resolve_label_ids
@@ -22,8 +22,10 @@ from mrb.engine.prompt_template import PromptTemplate
 from mrb.engine.published_prompts import LAYOUTS
 from mrb.engine.vision import Features
 from mrb.errors import TrainingError
+from mrb.training import encoder
+from mrb.training.encoder import is_encoder, make_backbone
 from mrb.training.losses import LabelRows
-from mrb.training.recipe import Recipe, Tuning
+from mrb.training.recipe import LANGUAGE_MODEL, Recipe, Tuning
 
 _SCORE = {"cl": "positive", "sft": "difference"}
 
@@ -53,12 +55,12 @@ class Learner(nn.Module):
     @property
     def tower(self) -> nn.Module | None:
         """The vision tower with its projector, None if there is none."""
-        found: nn.Module | None = getattr(self.base.model, "visual", None)
+        found: nn.Module | None = getattr(getattr(self.base, "model", None), "visual", None)
         return found
 
     def forward(self, rows: Sequence[Row], features: Mapping[str, Features]) -> tuple[Tensor, Tensor]:
         """Return z_yes and z_no of each row."""
-        hidden = Backbone(self.base).forward(rows, features)
+        hidden = make_backbone(self.base).forward(rows, features)
         yes, no = self.rows(hidden)
         return yes, no
 
@@ -97,7 +99,7 @@ def find_layout(recipe: Recipe) -> PromptTemplate:
 
     Raises TrainingError if there is none of that name, or if it ranks by another score than the loss trains.
     """
-    known = {layout.name: layout for layout in LAYOUTS}
+    known = {layout.name: layout for layout in (*LAYOUTS, *encoder.LAYOUTS)}
     layout = known.get(recipe.model.layout)
     if layout is None:
         raise TrainingError(f"model.layout {recipe.model.layout!r}: wanted one of {', '.join(sorted(known))}")
@@ -125,18 +127,24 @@ def find_start(recipe: Recipe, made: Path | None = None) -> Start:
         )
     stated = read_adapter(folder)
     base = folder if stated is None else find_base(folder, stated, None, None)
+    if is_encoder(checkpoint.read_config(base)) != (layout in encoder.LAYOUTS):
+        fitting = ", ".join(one.name for one in encoder.LAYOUTS)
+        raise TrainingError(
+            f"{base}: model.layout is {layout.name}; the layouts {fitting} are for encoders, and only for them"
+        )
     return Start(base, checkpoint.load_tokenizer(base), layout, folder)
 
 
 def build_learner(recipe: Recipe, start: Start) -> Learner:
     """Load the checkpoint as the recipe trains it, on the CPU."""
     precise = recipe.memory.precision == "fp32" or recipe.tuning.method == "full"
-    model = checkpoint.load_model(
-        start.folder,
-        checkpoint.get_loader(start.folder),
-        dtype=torch.float32 if precise else torch.bfloat16,
-        attention=recipe.model.attention,
-    )
+    dtype, attention = torch.float32 if precise else torch.bfloat16, recipe.model.attention
+    if start.layout in encoder.LAYOUTS:
+        length = recipe.model.max_length
+        model = encoder.load_encoder(start.folder, start.tokenizer, length, dtype=dtype, attention=attention)
+    else:
+        loader = checkpoint.get_loader(start.folder)
+        model = checkpoint.load_model(start.folder, loader, dtype=dtype, attention=attention)
     stated = start.lora
     if stated is not None and recipe.tuning.method == "full":
         model = merge_adapter(model, start.given, stated)
@@ -178,13 +186,15 @@ def make_label_rows(recipe: Recipe, model: Any, start: Start) -> LabelRows:
     settings = recipe.rows
     if settings.start == "head" and not settings.yes and (start.given / ROWS_FILE).is_file():
         return LabelRows(*read_label_rows(start.given / ROWS_FILE), trainable=settings.trainable)
-    head = model.get_output_embeddings()
+    head = model.get_input_embeddings() if is_encoder(model.config) else model.get_output_embeddings()
     if head is None:
         raise TrainingError(f"{type(model).__name__} has no language model head to take label rows from")
     weight: Tensor = head.weight
     if settings.start == "random":
         return LabelRows.random(weight.shape[1], recipe.schedule.seed)
     yes, no = find_label_ids(recipe, start)
+    if is_encoder(model.config) and not len(yes) == len(no) == 1:
+        raise TrainingError("rows.yes and rows.no: an encoder has one token per label, as it is saved with one row")
     return LabelRows.from_head(weight, yes, no, trainable=settings.trainable)
 
 
@@ -209,9 +219,12 @@ def find_label_ids(recipe: Recipe, start: Start) -> tuple[list[int], list[int]]:
 def _add_lora(tuning: Tuning, model: Any, given: Path | None) -> Any:
     from peft import LoraConfig, get_peft_model
 
+    targets = tuning.targets
+    if is_encoder(model.config) and targets == LANGUAGE_MODEL:
+        targets = encoder.LAYERS
     names = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
     try:
-        matched = [name for name in names if re.fullmatch(tuning.targets, name)]
+        matched = [name for name in names if re.fullmatch(targets, name)]
     except re.error as error:
         raise TrainingError(f"tuning.targets is not a regular expression: {error}") from error
     if not matched:
@@ -225,7 +238,7 @@ def _add_lora(tuning: Tuning, model: Any, given: Path | None) -> Any:
         r=tuning.rank,
         lora_alpha=tuning.alpha,  # type: ignore[arg-type]  # a float is fine: it is only divided
         lora_dropout=tuning.dropout,
-        target_modules=tuning.targets,
+        target_modules=targets,
         bias="none",
     )
     stated = None if given is None else read_adapter(given)
@@ -255,6 +268,8 @@ def _refuse_other_lora(given: Path, stated: Mapping[str, Any], config: Any) -> N
 
 
 def _unfreeze(tuning: Tuning, model: Any) -> Any:
+    if is_encoder(model.config):
+        return encoder.unfreeze_encoder(model, tuning.embeddings == "trained")
     decoder = getattr(model.model, "language_model", model.model)
     for name, values in decoder.named_parameters():
         values.requires_grad_(tuning.embeddings == "trained" or not name.startswith("embed_tokens."))

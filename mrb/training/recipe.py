@@ -83,6 +83,15 @@ class Tuning(Model):
     vision: Literal["frozen", "trained"] = "frozen"
     embeddings: Literal["frozen", "trained"] = "frozen"
 
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_qlora(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("method") == "qlora":
+            raise ValueError(
+                "method 'qlora' is not there: weights in 4 bits (bitsandbytes) were never tested; use 'lora'"
+            )
+        return given
+
     @model_validator(mode="after")
     def _fits(self) -> Tuning:
         if self.method == "lora" and self.embeddings == "trained":

@@ -23,7 +23,7 @@ def make_snippet(
         max_length: The longest prompt in tokens.
         pixels: The least and the most pixels of an image, None for a model that takes no images.
     """
-    if not can_express(layout) or layout.instruction != "{text}":
+    if not can_express(layout) or layout.instruction != "{text}" or layout.special_tokens:
         return None
     body = "".join(
         part

@@ -13,7 +13,6 @@ from transformers import TrainerCallback
 
 from mrb.data.inputs import Inputs
 from mrb.data.task import MODALITIES, load_task
-from mrb.engine.backbone import Backbone
 from mrb.engine.batching import probe_token_budget
 from mrb.engine.engine import Engine
 from mrb.engine.image_features import ImageFeatureExtractor
@@ -29,6 +28,7 @@ from mrb.metrics.measures import HEADLINE
 from mrb.rerankers.declaration import LoadedReranker, find_uncovered_inputs
 from mrb.rerankers.reranker import Request
 from mrb.results.schema import RerankerInfo
+from mrb.training.encoder import make_backbone
 from mrb.training.log import Table
 from mrb.training.model import Learner
 from mrb.training.recipe import Evaluation
@@ -43,7 +43,7 @@ class LiveReranker:
     """The learner with its current weights as an adapter: the engine, with the label rows of training as head."""
 
     def __init__(self, learner: Learner, prompter: Prompter, processor: Any | None) -> None:
-        backbone = Backbone(learner.base)
+        backbone = make_backbone(learner.base)
         stats = Stats()
         batch_tokens = probe_token_budget(backbone)
         pictures = None
