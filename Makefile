@@ -6,7 +6,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 READY := $(VENV)/.ready
 # The demo installs a part of what the tests need.
 DEMO_READY := $(VENV)/.demo
-DEMO_MODELS ?= surface minilm gmr-tiny
+DEMO_MODELS ?= mini-panel surface minilm gmr-tiny
 # Tests run in a process more than there are cores, for many wait for a disk, a clock or another process; more than four
 # gain nothing and cost memory. A file's tests run in one process, so that what they share is made once. The files with
 # slow tests come first (tests/conftest.py), so that no process is left with one of them at the end.

@@ -58,6 +58,7 @@ PAGES_OF_FILES = {
     "CONTRIBUTING.md": "contributing",
     "README.md": "index",
     "baselines/gmr_tiny/README.md": "gmr-tiny",
+    "baselines/mini_panel/README.md": "mini-panel",
 }
 
 autodoc_default_options = {"members": True, "member-order": "bysource", "exclude-members": "model_config"}

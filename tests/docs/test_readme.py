@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import pytest
 
-from mrb.baselines.gmr_tiny import GMRTiny
 from mrb.metrics.measures import HEADLINE
 from mrb.results.run import load_run
 from mrb.results.table import find_averages
@@ -63,9 +62,10 @@ def test_the_default_reranker_does_not_make_the_average_worse(demo: Demo) -> Non
     assert own.mean is not None and first_stage.mean is not None and own.mean > first_stage.mean
 
 
-def test_the_card_of_the_model_states_what_the_demo_measures(demo: Demo) -> None:
-    card = (Path(str(GMRTiny.model)) / "README.md").read_text(encoding="utf-8")
-    run = load_run(demo.folder / "runs" / "gmr-tiny")
+@pytest.mark.parametrize("name", ["mini-panel", "gmr-tiny"])
+def test_the_card_of_a_model_states_what_the_demo_measures(demo: Demo, name: str) -> None:
+    card = (ROOT / "baselines" / name.replace("-", "_") / "README.md").read_text(encoding="utf-8")
+    run = load_run(demo.folder / "runs" / name)
     assert len(run.tasks) == 9
     for task, scores in run.tasks.items():
         (row,) = re.findall(rf"^\| `{task}` \| \w+ \| (\S+) \| (\S+) \[", card, re.MULTILINE)
