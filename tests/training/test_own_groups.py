@@ -146,6 +146,8 @@ def test_margin_and_percentage_are_of_the_lowest_positive() -> None:
     builder = GroupBuilder(absent, scored, BuildOptions(random=1, margin=0.0))
     assert [one.id for found in builder.build_groups() for one in found.hard] == []
     assert builder.counts["near_positive"] == 4
+    builder = GroupBuilder(absent, scored, BuildOptions(random=1, percent=100))
+    assert [one.id for found in builder.build_groups() for one in found.hard] == []
     with pytest.raises(TrainingError, match="depth is 0"):
         BuildOptions(depth=0, margin=0.1)
 

@@ -23,8 +23,8 @@ class BuildOptions:
 
     `depth`: hard negatives come from the top `depth` candidates; `random`: number of negatives sampled from the corpus,
     the same ones in every build. A hard negative scores at least `margin` below the lowest of the query's positives,
-    and at most `percent` % of it (TopK-MarginPos and TopK-PercPos of NV-Retriever, arXiv 2407.15831). So a query has
-    none if one of its positives is not in its list, or with `percent` has no score above 0.
+    and at most `percent` % of it (TopK-MarginPos and TopK-PercPos of NV-Retriever, arXiv 2407.15831), if that is below
+    0, as far below it. So a query has none if one of its positives is not in its list.
     """
 
     depth: int = 100
@@ -120,9 +120,12 @@ class GroupBuilder:
         if margin is None and percent is None:
             return math.inf
         lowest = min(scores.get(doc_id, -math.inf) for doc_id in positives)
+        if lowest == -math.inf:  # a positive is not in the list
+            return lowest
         limits = [lowest - (margin or 0)]
         if percent is not None:
-            limits.append(lowest * percent / 100 if lowest > 0 else -math.inf)
+            # A percentage of a score below 0 would lie above it.
+            limits.append(lowest - abs(lowest) * (1 - percent / 100))
         return min(limits)
 
     def _sample_random(

@@ -75,7 +75,8 @@ class Listwise:
     def _one(self, group: Group) -> Tensor:
         wanted = self._make_distribution(group)
         found = ((group.yes - group.no) / self.temperature).log_softmax(dim=0)
-        return (torch.special.xlogy(wanted, wanted) - wanted * found).sum()
+        entropy: Tensor = torch.special.xlogy(wanted, wanted)
+        return (entropy - wanted * found).sum()
 
     def _make_distribution(self, group: Group) -> Tensor:
         if group.targets is None:
