@@ -135,7 +135,9 @@ class Exporter:
         """Return the base's weights with the LoRA weights added, in float32; the model itself is not changed."""
         from peft.tuners.lora import LoraLayer
 
-        layers = {name: module for name, module in self.learner.model.named_modules() if isinstance(module, LoraLayer)}
+        layers: dict[str, Any] = {
+            name: module for name, module in self.learner.model.named_modules() if isinstance(module, LoraLayer)
+        }
         merged: dict[str, Tensor] = {}
         for name, values in weights.items():
             layer = name.rpartition(".base_layer.")[0]
