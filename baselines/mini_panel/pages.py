@@ -84,7 +84,7 @@ def scale_line(grey: Grey) -> Float32:
     width = round(drawn.shape[1] * HEIGHT / drawn.shape[0] * _SQUEEZE)
     image = Image.fromarray((drawn * 255).astype(np.uint8))
     scaled = image.resize((min(max(width, 4 * STRIDE), _WIDEST), HEIGHT), Image.Resampling.BILINEAR)
-    return np.asarray(scaled, np.float32) / 255
+    return np.asarray(scaled, np.float32) / np.float32(255)
 
 
 class LineReader(nn.Module):
