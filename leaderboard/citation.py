@@ -7,8 +7,8 @@ import re
 from mrb import __version__
 from mrb._util.format import escape_latex
 from mrb.errors import ResultError
-from mrb.leaderboard.page import get_model_path
 from mrb.leaderboard.site import Site
+from mrb.leaderboard.tables.runs import get_model_path
 from mrb.results.run import Run
 
 _URL = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~-]+)*/?", re.ASCII)

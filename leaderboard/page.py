@@ -31,6 +31,8 @@ from mrb.leaderboard.tables.cells import (
 )
 from mrb.leaderboard.tables.columns import format_parameters, format_speed
 from mrb.leaderboard.tables.rows import SOURCE
+from mrb.leaderboard.tables.rows_html import render_cells, render_fixed_row, render_head, render_row
+from mrb.leaderboard.tables.runs import get_model_path
 from mrb.metrics.measures import HEADLINE
 from mrb.metrics.significance import RankBounds
 
@@ -77,11 +79,6 @@ def is_file_name(name: str) -> bool:
 def get_task_path(task_id: str) -> str:
     """Return the path of a task's page."""
     return f"tasks/{task_id}.html"
-
-
-def get_model_path(run_name: str) -> str:
-    """Return the path of a run's page. `read_runs` has checked that the name is a file name and unique."""
-    return f"models/{run_name}.html"
 
 
 def get_embed_path(table_id: str) -> str:
@@ -178,6 +175,10 @@ def _load_environment() -> Environment:
         "sign_class": sign_class,
         "format_cell": format_cell,
         "format_row": format_row,
+        "render_cells": render_cells,
+        "render_head": render_head,
+        "render_row": render_row,
+        "render_fixed_row": render_fixed_row,
         "get_task_path": get_task_path,
         "get_model_path": get_model_path,
         "get_embed_path": get_embed_path,

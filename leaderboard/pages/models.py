@@ -10,7 +10,7 @@ from mrb._util.hashing import hash_file
 from mrb.leaderboard.badges import get_badge_path, make_badge, measure_badge
 from mrb.leaderboard.charts.types import LEFT, RIGHT, TOP, WIDTH, make_type_plot
 from mrb.leaderboard.citation import format_row_citation
-from mrb.leaderboard.page import Page, get_model_path, render
+from mrb.leaderboard.page import Page, render
 from mrb.leaderboard.pages.compare import get_pair_path
 from mrb.leaderboard.pages.exports import get_eval_results_path
 from mrb.leaderboard.site import Site
@@ -23,6 +23,7 @@ from mrb.leaderboard.tables.model_facts import (
     list_task_lines,
 )
 from mrb.leaderboard.tables.pairs import MAX_RUNS, list_compared_runs
+from mrb.leaderboard.tables.runs import get_model_path
 from mrb.leaderboard.tables.training_marks import find_training_marks
 from mrb.metrics.measures import HEADLINE
 from mrb.results.contamination import EXPLANATION, compare_twins, describe_left_out, format_cells

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 
-from mrb.leaderboard.page import TYPE_WORDS, get_task_path, load_macros
+from mrb.leaderboard.page import TYPE_WORDS, get_task_path
 from mrb.leaderboard.tables import columns as facts
 from mrb.leaderboard.tables.cells import (
     NO_INTERVAL,
@@ -29,6 +29,7 @@ from mrb.leaderboard.tables.gain_tests import compute_gains
 from mrb.leaderboard.tables.lead import describe_lead, describe_ranks
 from mrb.leaderboard.tables.ranks import Standing
 from mrb.leaderboard.tables.rows import AVERAGE_TASKS, AVERAGE_TYPES, COMMON, SOURCE, Table, TableRow, View
+from mrb.leaderboard.tables.rows_html import render_fixed_row, render_row
 from mrb.leaderboard.tables.training_marks import TrainingMarks
 from mrb.metrics.measures import HEADLINE
 from mrb.metrics.significance import Difference
@@ -244,7 +245,6 @@ class Board:
         """Return all rows of a part for board.js: each as HTML, with what it is filtered and sorted by."""
         tab = next(tab for tab in self.tabs if tab.part == part)
         keys = [head.key for head in tab.heads if head.key != "name"]
-        macros = load_macros("cells.html.jinja")
         rows = []
         for run, cells in self.iterate_rows(tab, measure):
             source = self.sources[run.name]
@@ -254,14 +254,14 @@ class Board:
                     "search": join_words(source.card, source.submission.model if source.submission else None),
                     "facets": self.facets[run.name],
                     "values": [round(one.value, 9) if isinstance(one.value, float) else one.value for one in cells],
-                    "html": macros.run_row(source.card, self.notes[run.name], cells),
+                    "html": render_row(source.card, self.notes[run.name], cells, ""),
                 }
             )
         return {
             "keys": keys,
             "facets": [facet.key for facet in FACETS],
             "small": self._list_notes() if part == TASKS else {},
-            "fixed": [macros.fixed_row(role, cells) for role, cells in self.make_fixed_rows(tab, measure)],
+            "fixed": [render_fixed_row(role, cells, "") for role, cells in self.make_fixed_rows(tab, measure)],
             "rows": rows,
         }
 

@@ -1,4 +1,4 @@
-"""Table cells as text. Numbers are formatted here and nowhere else; `templates/cells.html.jinja` makes the HTML."""
+"""Table cells as text. Numbers are formatted here and nowhere else; `rows_html` makes the HTML."""
 
 from __future__ import annotations
 

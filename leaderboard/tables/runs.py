@@ -221,6 +221,11 @@ def _group_not_covered(run: Run) -> tuple[tuple[str, str], ...]:
     return tuple((", ".join(task_ids), reason) for reason, task_ids in tasks.items())
 
 
+def get_model_path(run_name: str) -> str:
+    """Return the path of a run's page. `read_runs` has checked that the name is a file name and unique."""
+    return f"models/{run_name}.html"
+
+
 def result_path(run: Run, task_id: str) -> str:
     """Return the site's path of the file that a number comes from."""
     return f"data/{run.name}/{SUBMISSION_FILE}" if run.stored else f"data/{run.name}/{task_id}.json"

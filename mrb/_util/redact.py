@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
+from types import NoneType
 from typing import Any
 
 from mrb._util.hashing import hash_bytes
@@ -63,6 +64,8 @@ _HOME = re.compile(r"(?:[A-Za-z]:)?[\\/](?:home|Users|root)(?:[\\/][^\\/]+)?|~[^
 
 _FOLDERS = frozenset(("PWD", "OLDPWD"))  # working folders set by every shell, not passwords
 
+_NUMBERS = (float, int, bool, NoneType)
+
 _known: set[str] = set()
 
 
@@ -93,7 +96,7 @@ def remember_secrets(options: Mapping[str, object]) -> None:
                     remember_secrets(one)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # compared by identity: a hash of its texts for every text read would cost more
 class _Here:
     """Literal text to replace: the secrets known now, the home folder, the host's names."""
 
@@ -108,13 +111,21 @@ def _find_literals() -> _Here:
     environment = {value for value in named if len(value) >= SHORTEST}
     written = {form for one in _known | environment for form in (one, json.dumps(one)[1:-1], repr(one)[1:-1])}
     host = socket.gethostname()
-    hosts = sorted({name for name in (host, host.partition(".")[0]) if len(name) > 3}, key=len, reverse=True)
+    hosts = {name for name in (host, host.partition(".")[0]) if len(name) > 3}
     home = find_home()
     homes = set() if home is None else {str(home), os.path.realpath(home)} - {"/"}
+    return _compile_literals(frozenset(written), frozenset(homes), frozenset(hosts))
+
+
+@lru_cache(maxsize=16)  # one object for the same literals: the cache of `_redact_text` is by it
+def _compile_literals(secrets: frozenset[str], homes: frozenset[str], hosts: frozenset[str]) -> _Here:
+    def join(texts: frozenset[str]) -> str:
+        return "|".join(map(re.escape, sorted(texts, key=len, reverse=True)))
+
     return _Here(
-        re.compile("|".join(map(re.escape, sorted(written, key=len, reverse=True)))) if written else None,
+        re.compile(join(secrets)) if secrets else None,
         tuple(sorted(homes)),
-        re.compile(rf"(?<![A-Za-z0-9-])(?:{'|'.join(map(re.escape, hosts))})(?![A-Za-z0-9-])") if hosts else None,
+        re.compile(rf"(?<![A-Za-z0-9-])(?:{join(hosts)})(?![A-Za-z0-9-])") if hosts else None,
     )
 
 
@@ -136,7 +147,7 @@ def redact(value: Any) -> Any:
 
 def redact_shapes(value: Any) -> Any:
     """Return a JSON value as `redact` does, by the shape and the name of a text alone: the same on every machine."""
-    return _redact(value, _Here(None, (), None))
+    return _redact(value, _compile_literals(frozenset(), frozenset(), frozenset()))
 
 
 def _hide_secrets(text: str, here: _Here) -> str:
@@ -159,6 +170,8 @@ def _redact_text(text: str, here: _Here) -> str:
 
 
 def _redact(value: Any, here: _Here) -> Any:
+    if isinstance(value, _NUMBERS):  # most values of a record: asked first, for speed
+        return value
     if isinstance(value, str):
         inner = _parse_json(value)
         return _redact_text(value, here) if inner is None else _dump_redacted(value, inner, here)

@@ -11,7 +11,7 @@ from typing import Any
 from mrb.data.mteb_names import load_mteb_training
 from mrb.errors import AdapterError
 from mrb.rerankers.model_card import ModelCard
-from mrb.rerankers.plugins import RERANKERS, Factory, list_installed, list_parameters, load_installed
+from mrb.rerankers.plugins import RERANKERS, Factory, list_installed, list_parameters, load_all_installed, load_installed
 from mrb.rerankers.training_data import TrainingData
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -39,12 +39,8 @@ def find_known_models(group: str = RERANKERS) -> Mapping[str, KnownModel]:
     An adapter of another package that cannot be imported is left out.
     """
     found: dict[str, KnownModel] = {}
-    for name in list_installed(group):
-        try:
-            adapter = load_installed(name, group)
-        except AdapterError:
-            continue
-        factory = adapter.factory
+    for adapter in load_all_installed(group):
+        name, factory = adapter.name, adapter.factory
         repository, commit = find_default_checkpoint(adapter)
         if repository is not None:
             found[repository.lower()] = KnownModel(repository, name, factory, commit)

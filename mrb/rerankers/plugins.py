@@ -139,6 +139,18 @@ def load_installed(name: str, group: str = RERANKERS) -> Factory:
     return _load_entry_point(list(entry_points(group=group, name=name)), group)
 
 
+def load_all_installed(group: str = RERANKERS) -> list[Factory]:
+    """Return every installed adapter of a group, not built, by name. One that cannot be imported is left out."""
+    points: dict[str, list[EntryPoint]] = {}
+    for point in entry_points(group=group):  # once: looking up what is installed reads many files
+        points.setdefault(point.name, []).append(point)
+    found = []
+    for name in sorted(points):
+        with contextlib.suppress(AdapterError):
+            found.append(_load_entry_point(points[name], group))
+    return found
+
+
 def list_installed(group: str = RERANKERS) -> list[str]:
     """Return the names of the installed adapters of a group, sorted."""
     return sorted({point.name for point in entry_points(group=group)})

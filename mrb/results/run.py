@@ -129,7 +129,7 @@ class Run:
     stored: SuiteAverages | None = None
     label: str = ""
 
-    @property
+    @cached_property
     def name(self) -> str:
         """Name of the folder, which distinguishes two runs of one reranker."""
         return self.label if self.path is None else self.path.name
