@@ -8,7 +8,7 @@
 Prints a table: seconds by the clock and of computing time (the two differ where the machine does
 other work too), for reading and checking the submissions alone, and for all of it: reading, every page, and writing;
 and what the first view of the overview loads. With --browser another: milliseconds from a change of what is shown to
-the first 15 rows standing, in Chromium, on the overview and on the table of all tasks. --keep writes the submissions
+the first 10 rows standing, in Chromium, on the overview and on the table of all tasks. --keep writes the submissions
 there, or takes those that are there. --packs gives the board judgement packs: values per query, ranks, gains and pair
 pages; nothing is in the cache of values before.
 """

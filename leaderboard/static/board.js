@@ -14,7 +14,7 @@
   /** @type {Map<string, BoardData>} */
   const loaded = new Map();
   /** Rows that are drawn at once, enough for a screen, and in each frame after it. */
-  const [AT_ONCE, A_FRAME] = [15, 30];
+  const [AT_ONCE, A_FRAME] = [10, 30];
   /** @type {Map<HTMLTableElement, string>} What of the state each table shows. */
   const shown = new Map();
   /** @type {Map<HTMLTableElement, BoardRow[]>} Rows that follow. */

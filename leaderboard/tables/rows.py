@@ -8,14 +8,12 @@ from functools import cached_property, lru_cache
 from itertools import groupby
 from typing import NamedTuple
 
-import numpy as np
-
 from mrb._util.format import format_tasks
 from mrb.data.task import FAMILY_OF_TYPE, Task
 from mrb.leaderboard.tables.runs import result_path
 from mrb.leaderboard.tables.table_grouping import TableGroup
 from mrb.metrics.measures import HEADLINE, MEASURES
-from mrb.results.run import DIFFERENT, Average, Row, Run, average_over_tasks, average_over_types
+from mrb.results.run import DIFFERENT, Average, Row, Run, average_numbers, average_over_tasks, average_over_types
 from mrb.results.schema import Interval, Measures
 
 SOURCE = "source"
@@ -259,12 +257,12 @@ class Table:
             return Cell(None, note="no task that all have")
         if any(task_id not in run.tasks for task_id in self.common):
             return Cell(None, note="not run")
-        if len({run.tasks[task_id].result.candidates.track for task_id in self.common}) > 1:
+        if not run.alike and len({run.tasks[task_id].result.candidates.track for task_id in self.common}) > 1:
             return Cell(None, note=SEVERAL_SETS)
         found = [getattr(run.tasks[task_id].result, kind) for task_id in self.common]
         if any(measure not in measures for measures in found):
             return Cell(None, note=f"a result does not hold {measure}")
-        return Cell(float(np.mean([measures[measure].mean for measures in found])))
+        return Cell(average_numbers([measures[measure].mean for measures in found]))
 
     @cached_property
     def _reference(self) -> Run:

