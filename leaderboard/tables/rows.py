@@ -324,7 +324,7 @@ def _make_cell(mean: float, interval: Interval | None, href: str | None = None) 
 
 def _make_average_cell(found: Average, over: str) -> Cell:
     if found.mean is None:
-        missing = f"only {found.done} of {found.of} {over}"
+        missing = f"only {found.done} of {found.of} {over}" if found.done else "no result"
         return Cell(None, note=missing if found.done < found.of else DIFFERENT)
     return _make_cell(found.mean, found.interval)
 
