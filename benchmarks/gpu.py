@@ -17,9 +17,10 @@ versions of constraints.txt.
 Printed: equality (the largest difference of a score from the plain loop's in float32, at most 1e-3; in bfloat16 the
 error of the engine and that of the plain loop, both from the float32 scores; the engine's may be twice as large);
 pairs a second of the engine, of the loop over single pairs, of sorted batches with logits_to_keep=1, of
-sentence-transformers' CrossEncoder and of vLLM; what the language model's products reach of a large product's speed;
-the split of the engine's time; memory; exact search beside one matrix product; a training step of the 3B recipe with
-LoRA.
+sentence-transformers' CrossEncoder, of vLLM, and of the engine with dtype=float8; how far other scores are from the
+engine's, and which share of the pairs of a query's documents they order otherwise; what the language model's products
+reach of a large product's speed; the split of the engine's time; memory; exact search beside one matrix product; a
+training step of the 3B recipe with LoRA.
 
 Each part is a process with a time limit and is stopped at it; what it has printed by then stays, and is in --out.
 """

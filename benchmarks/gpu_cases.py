@@ -23,10 +23,13 @@ from engine_ways import Plain, Scores, Way
 from gpu_models import EmbeddingInMemory, InMemory, PooledInMemory, Shape, make_model, save_small_files
 from gpu_ways import OnDevice, PlainPooled, cross_encoder, vllm
 
+from mrb.engine.backbone import find_decoder
 from mrb.engine.checkpoint import silence_transformers
 from mrb.engine.factory import LoadedModel, Options, wire_embedder, wire_engine
+from mrb.engine.float8 import quantize_linears
 from mrb.engine.stats import PARTS
 from mrb.engine.yes_no import YesNo
+from mrb.errors import AdapterError
 from mrb.rerankers.reranker import Request
 from tests.builders import by_hand
 
@@ -132,9 +135,15 @@ def measure_reranker(shape: Shape, setting: Setting) -> Iterator[Figures]:
             for figures in _measure_case(case, shape, folder, model, setting, peak):
                 rates.setdefault(case.name, figures["pairs_per_second"])
                 yield figures
+        first = chosen[0]
+        engine = _wire(shape, folder, model)
+        scores = _engine_way(engine)(_sample(first, setting))
+        engine.close()
+        rate = rates[first.name]
+        yield _measure_others("float8", lambda: [_reduce(shape, folder, model)], first, setting, rate, scores)
         if shape.kind == "yes-no":  # last: it takes a minute to start
-            plain = Plain(chosen[0], folder, model, MAX_PIXELS)
-            yield _measure_others("vllm", lambda: [vllm(folder, plain)], chosen[0], setting, rates[chosen[0].name])
+            plain = Plain(first, folder, model, MAX_PIXELS)
+            yield _measure_others("vllm", lambda: [vllm(folder, plain)], first, setting, rate)
 
 
 @contextmanager
@@ -210,7 +219,7 @@ def _measure_case(
         torch.cuda.reset_peak_memory_stats(setting.device)
     way = _engine_way(engine)
     sample = _sample(case, setting)
-    scores = _flatten(way(sample), sample)
+    scores = way(sample)
     rate = _measure_rate(way, case, setting)
     seconds = dict(engine.stats.seconds)
     flops = decoder_flops(folder, engine.stats.tokens)
@@ -244,7 +253,7 @@ def _measure_others(
     case: Case,
     setting: Setting,
     rate: float,
-    scores: np.ndarray | None = None,
+    scores: Scores | None = None,
 ) -> Figures:
     """Return the best rate of other ways, how many times as fast the engine's `rate` is, and how scores differ."""
     figures: Figures = {"case": f"{case.name}: {name}"}
@@ -253,10 +262,24 @@ def _measure_others(
         ways = build()
         best = max(_measure_rate(one, case, setting) for one in ways)
         if scores is not None:
-            figures["difference"] = float(np.abs(_flatten(ways[0](sample), sample) - scores).max())
+            found = ways[0](sample)
+            figures["difference"] = float(np.abs(_flatten(found, sample) - _flatten(scores, sample)).max())
+            figures["inverted"] = _measure_inverted(found, scores)
         return figures | {"pairs_per_second": best, "engine_ratio": rate / best}
-    except (ImportError, RuntimeError, ValueError, TypeError, AttributeError, OSError) as error:
+    except (ImportError, AdapterError, RuntimeError, ValueError, TypeError, AttributeError, OSError) as error:
         return figures | {"left_out": f"{type(error).__name__}: {str(error).partition(chr(10))[0][:150]}"}
+
+
+def _reduce(shape: Shape, folder: Path, model: Any) -> Way:
+    """Return the engine with the model's matrix products in 8-bit floats; the model keeps them."""
+    quantize_linears(find_decoder(model))
+    return _engine_way(_wire(shape, folder, model))
+
+
+def _measure_inverted(found: Scores, reference: Scores) -> float:
+    """Return the share of the pairs of a query's documents that `found` orders otherwise than `reference`."""
+    signs = [np.sign([np.subtract.outer(own[key], own[key]) for own in (found, reference)]) for key in reference]
+    return float(sum((a * b < 0).sum() for a, b in signs) / sum(a.size - len(a) for a, _ in signs))
 
 
 def _read_memory(device: torch.device) -> float:

@@ -65,6 +65,12 @@ def make_row(prompt: Prompt, features: Mapping[str, Features], start: int = 0, e
     return Row(prompt.ids[start:end], inside, positions[:, start:])
 
 
+def find_decoder(model: Any) -> Any:
+    """Return the language model of a loaded model, without its head and vision tower."""
+    inner = getattr(model, "model", model)
+    return getattr(inner, "language_model", inner)
+
+
 class Backbone:
     """The decoder of a language model, with a vision tower or without.
 
@@ -76,7 +82,7 @@ class Backbone:
     def __init__(self, model: Any, *, bidirectional: bool = False) -> None:
         inner = getattr(model, "model", model)
         self._model = model
-        self._decoder = getattr(inner, "language_model", inner)
+        self._decoder = find_decoder(model)
         self._embeds = self._decoder is not inner
         # Qwen-VL counts time, height and width; other models count tokens.
         self._three = hasattr(inner, "get_rope_index")

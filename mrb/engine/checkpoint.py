@@ -349,12 +349,17 @@ def get_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def get_dtype(name: str, device: torch.device) -> torch.dtype:
-    """Return the dtype for `name`; "auto" is bfloat16 on a GPU and float32 elsewhere."""
+def get_dtype(name: str, device: torch.device, others: Sequence[str] = ()) -> torch.dtype:
+    """Return the dtype for `name`; "auto" is bfloat16 on a GPU and float32 elsewhere.
+
+    `others` are names that the caller deals with; they stand for "auto" here.
+    """
     import torch
 
+    if name in others:
+        name = "auto"
     if name not in DTYPES:
-        raise AdapterError(f"dtype={name!r}: wanted one of {', '.join(DTYPES)}")
+        raise AdapterError(f"dtype={name!r}: wanted one of {', '.join((*DTYPES, *others))}")
     if name == "auto":
         return torch.bfloat16 if device.type == "cuda" else torch.float32
     found: torch.dtype = getattr(torch, name)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
-from mrb.engine import checkpoint, lora
-from mrb.engine.backbone import Backbone
+from mrb.engine import checkpoint, float8, lora
+from mrb.engine.backbone import Backbone, find_decoder
 from mrb.engine.batching import probe_token_budget
 from mrb.engine.embedder import Embedder
 from mrb.engine.engine import Engine
@@ -157,7 +157,7 @@ def _load_whole(adapter: DescribedModel, options: Options, headless: bool = Fals
     if options.path is None:
         raise AdapterError(f"{adapter.name}: name the checkpoint: --set path=FOLDER or ORGANISATION/NAME")
     device = checkpoint.get_device(options.device)
-    dtype = checkpoint.get_dtype(options.dtype, device)
+    dtype = checkpoint.get_dtype(options.dtype, device, [float8.NAME])
     path = options.path
     given = path if isinstance(path, Path) else checkpoint.resolve_checkpoint(path, options.revision)
     weights = hash_checkpoint(given)
@@ -167,7 +167,10 @@ def _load_whole(adapter: DescribedModel, options: Options, headless: bool = Fals
         weights += f"+{hash_checkpoint(folder)}"
     if headless:
         model.lm_head = torch.nn.Identity()  # saves a gigabyte in the large models
-    return LoadedModel(model.to(device), given, folder, weights)
+    model = model.to(device)
+    if options.dtype == float8.NAME:
+        float8.quantize_linears(find_decoder(model))
+    return LoadedModel(model, given, folder, weights)
 
 
 def _make_parts(adapter: DescribedModel, loaded: LoadedModel, options: Options) -> _Parts:

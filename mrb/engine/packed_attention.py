@@ -125,6 +125,8 @@ def _attend_rows(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, pa
     key, value = (states.repeat_interleave(groups, 1) if groups > 1 else states for states in (key, value))
     rows = zip(*(states.split_with_sizes(packed.lengths, 2) for states in (query, key, value)), strict=True)
     found = [kernel(q, k, v, packed.causal, scale) for q, k, v in rows]
+    if len(found) == 1:  # spares two copies
+        return found[0]
     outs, sums = zip(*found, strict=True)
     return torch.cat(outs, 2), torch.cat(sums, 2)
 

@@ -67,7 +67,8 @@ class YesNo:
             revision: Commit of `path`.
             layout: Name of another of its prompt templates.
             device: auto, cpu, cuda(:n) or mps.
-            dtype: auto (bfloat16 on a GPU, else float32), float32, bfloat16 or float16.
+            dtype: auto (bfloat16 on a GPU, else float32), float32, bfloat16, float16, or float8 (auto, but the
+                language model's matrix products in 8-bit floats).
             attention: An implementation that transformers knows: sdpa (packed rows, shared prefixes), or
                 flash_attention_2 or eager (padded rows, no shared prefix).
             max_length: Maximum prompt length in tokens, images included.

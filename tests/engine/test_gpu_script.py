@@ -33,6 +33,9 @@ def test_every_case_prints_a_figure_and_scores_are_those_of_the_plain_loop(tmp_p
                 assert found[name, f"{case}: {way}"]["pairs_per_second"] > 0
         assert found[name, "text x text: sentence-transformers"]["difference"] < 0.1
         assert found[name, "text x text: engine"]["shared_tokens"] > 0
+        reduced = found[name, "text x text: float8"]
+        assert 0 < reduced["difference"] < 0.5 * found[name, "text x text: equality"]["spread"]
+        assert reduced["inverted"] < 0.3
     for case in ("passages: engine", "pages: engine"):
         assert found["GME-2B", case]["vectors_per_second"] > 0
         assert found["GME-2B", case]["float32_difference"] < 1e-5
