@@ -124,7 +124,7 @@ class LossSettings(Model):
     """The loss, see docs/losses.md: `weight`, `direction` and `tau` belong to `unified`, `target` to `listwise`."""
 
     name: Literal["supervised", "contrastive", "unified", "listwise"] = "supervised"
-    weight: Literal["cl", "sft", "base", "masked"] | None = None
+    weight: Literal["cl", "cl-scaled", "sft", "base", "masked"] | None = None
     direction: Literal["cl", "sft"] | None = None
     tau: float | None = Field(default=None, ge=0, lt=1)
     temperature: float = Field(default=1, gt=0)
@@ -158,7 +158,7 @@ class LossSettings(Model):
     @property
     def pointwise(self) -> bool:
         """Whether a document's term is independent of the other documents of its query."""
-        return self.name == "supervised" or (self.name == "unified" and self.weight != "cl")
+        return self.name == "supervised" or (self.name == "unified" and self.weight not in ("cl", "cl-scaled"))
 
 
 class DataTask(Model):

@@ -32,7 +32,8 @@ POINTWISE = [
     Unified("base", "sft", reduction="mean"),
     Unified("masked", "sft", tau=0.3, positive_weight=2.5),
 ]
-LOSSES = [Contrastive(), Contrastive(0.1), Unified("cl", "cl"), Unified("cl", "sft", temperature=0.5), *POINTWISE]
+COMPARING = [Unified("cl", "cl"), Unified("cl", "sft", temperature=0.5), Unified("cl-scaled", "sft")]
+LOSSES = [Contrastive(), Contrastive(0.1), *COMPARING, *POINTWISE]
 
 
 def labels_of(positives: int, negatives: int, seed: int = 0) -> Tensor:
@@ -157,7 +158,7 @@ def test_the_surrogates_gradient_is_the_slope_of_the_true_loss(positives: int, n
 
 
 @pytest.mark.parametrize("direction", ["cl", "sft"])
-@pytest.mark.parametrize("weight", ["cl", "sft", "base", "masked"])
+@pytest.mark.parametrize("weight", ["cl", "cl-scaled", "sft", "base", "masked"])
 def test_every_arm_moves_a_document_by_its_weight_along_its_direction(weight: Any, direction: Any) -> None:
     """One positive: the gradient by h is -W+ D, by a negative's h it is W- D; W from the formulas, with math.exp."""
     hidden, rows, labels, tau = hidden_of(5), rows_of(), labels_of(1, 4), 0.3
@@ -170,6 +171,7 @@ def test_every_arm_moves_a_document_by_its_weight_along_its_direction(weight: An
     rest = {"sft": wrong, "base": [1.0] * 5, "masked": [float(p >= tau) for p in wrong]}
     share = [math.exp(y) / total for y in yes]
     rest["cl"] = [1 - p if label else p for p, label in zip(share, labels.tolist(), strict=True)]
+    rest["cl-scaled"] = [weight * sum(wrong) / sum(rest["cl"]) for weight in rest["cl"]]
     along = (rows.yes - (rows.no if direction == "sft" else 0)).detach()[0]
     signs = torch.where(labels, -1.0, 1.0).double()
     wanted = (signs * torch.tensor(rest[weight], dtype=torch.float64))[:, None] * along

@@ -42,6 +42,7 @@ LOSSES: list[Any] = [
     Contrastive(),
     Contrastive(0.1),
     Unified("cl", "cl"),
+    Unified("cl-scaled", "sft"),
     Unified("cl", "sft", temperature=0.5, reduction="mean", positive_weight=3),
 ]
 
@@ -334,7 +335,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "tau nan": (lambda: Unified("masked", "cl", tau=math.nan), "tau is nan"),
     "masked without tau": (lambda: Unified("masked", "cl"), "tau is None, weight is 'masked'"),
     "tau without mask": (lambda: Unified("base", "cl", tau=0.1), "tau is 0.1, weight is 'base'"),
-    "weight": (lambda: Unified("dl", "cl"), "weight is 'dl': give one of cl, sft, base, masked"),  # type: ignore[arg-type]
+    "weight": (lambda: Unified("dl", "cl"), "weight is 'dl': give one of cl, cl-scaled, sft, base, masked"),  # type: ignore[arg-type]
     "direction": (lambda: Unified("cl", "up"), "direction is 'up': give one of cl, sft"),  # type: ignore[arg-type]
     "reduction": (lambda: Supervised("max"), "reduction is 'max': give one of sum, mean"),  # type: ignore[arg-type]
     "positive weight": (lambda: Supervised(positive_weight=0), "positive_weight is 0"),

@@ -22,7 +22,9 @@ from mrb.training.losses.group import (
 )
 from mrb.training.losses.supervised import compute_supervised_weights
 
-Weight = Literal["cl", "sft", "base", "masked"]
+Weight = Literal["cl", "cl-scaled", "sft", "base", "masked"]
+COMPARING: tuple[Weight, ...] = ("cl", "cl-scaled")
+"""Weights of a document that depend on the other documents of its query."""
 Direction = Literal["cl", "sft"]
 
 
@@ -38,8 +40,8 @@ class Unified:
     trained. Random trainable rows, separate rows and several tokens per label are other `LabelRows`, with either
     direction.
 
-    `weight`: `cl` (InfoNCE's at `temperature`), `sft` (the probability of the wrong label), `base` (all 1), `masked`
-    (1, but 0 for a document that is already well classified: W+ = 0 if p_no < tau, W- = 0 if p_yes < tau, p being
+    `weight`: `cl` (InfoNCE's at `temperature`), `cl-scaled` (those times one factor per query, so that they sum to as
+    much as `sft`'s), `sft` (the probability of the wrong label), `base` (all 1), `masked` (1, but 0 for a document that is already well classified: W+ = 0 if p_no < tau, W- = 0 if p_yes < tau, p being
     the two-label probability in either direction). The paper's tau is not known to us, so it has no default.
 
     With reduction `sum` and positive weight 1, (cl, cl) has InfoNCE's gradient and (sft, sft) that of the summed SFT
@@ -66,7 +68,7 @@ class Unified:
 
     Raises:
         TrainingError: A name is unknown, or a setting is out of its range or does not belong to the weight; when
-            called, a group has no negatives for `cl` weights.
+            called, a group has no negatives for `cl` or `cl-scaled` weights.
     """
 
     weight: Weight
@@ -94,7 +96,7 @@ class Unified:
     @property
     def pointwise(self) -> bool:
         """Whether a document's term is independent of the other documents of its query."""
-        return self.weight != "cl"
+        return self.weight not in COMPARING
 
     def __call__(self, groups: Sequence[Group], queries: int | None = None) -> Tensor:
         """Return the surrogate loss, a scalar: the sum over groups divided by the number of queries.
@@ -111,13 +113,17 @@ class Unified:
         return self._weighted(weights, Documents.of(groups)).sum() / divisor
 
     def terms(self, documents: Documents) -> Tensor:
-        """Return each document's contribution to its query's loss, [n]. Raises TrainingError for `cl` weights."""
+        """Return each document's contribution to its query's loss, [n]. Raises TrainingError for weights that compare documents."""
         return self._weighted(self._own_weights(documents.yes, documents.no, documents.labels), documents)
 
     def weights(self, group: Group) -> Tensor:
         """Return W+ and W- of the group's documents, [n], all >= 0, before positive weight and reduction; detached."""
-        if self.weight == "cl":
-            return compute_contrastive_weights(group, self.temperature)
+        if self.weight in COMPARING:
+            weights = compute_contrastive_weights(group, self.temperature)
+            if self.weight == "cl-scaled":
+                wanted = compute_supervised_weights(group.yes, group.no, group.labels).sum()
+                weights = weights * (wanted / weights.sum().clamp_min(torch.finfo(weights.dtype).tiny))
+            return weights
         return self._own_weights(group.yes, group.no, group.labels)
 
     def magnitudes(self, groups: Sequence[Group]) -> dict[str, float]:
