@@ -1,7 +1,6 @@
-"""The report of a sweep, as on docs/url-grid/report.md and docs/smollm2/report.md, with its plots.
+"""The report of a sweep, as on docs/url-grid/report.md, with its plots.
 
     python benchmarks/sweep_report.py url-grid
-    python benchmarks/sweep_report.py docs/smollm2/smollm2.toml --out training/smollm2
 
 Reads the folder that `mrb train sweep NAME` filled (training.json and log.csv of each run) and writes report.md and its
 plots into it: scores of the finished runs, differences between arms, effects of weight and direction, and the sizes of

@@ -366,14 +366,3 @@ def test_every_design_can_be_drawn_with_every_lot() -> None:
         assert not re.search(r"\ba (orange)|\ban (?!orange)|  | ,", words)
         begun.add(" ".join(words.split()[:2]))
     assert len(begun) > 40
-
-
-def test_the_sweep_of_the_docs_sets_sft_against_cl_on_one_start() -> None:
-    sweep = load_sweep(str(Path(__file__).parents[2] / "docs" / "smollm2" / "smollm2.toml"), Path("out"))
-    assert len(sweep.settings.seeds) >= 3
-    by_arm = {run.arm: run.loaded.recipe for run in sweep.runs if run.seed == 0}
-    assert {arm: (recipe.loss.along, recipe.model.layout) for arm, recipe in by_arm.items()} == {
-        "sft": ("sft", "gmr"),
-        "cl": ("cl", "gmr-cl"),
-    }
-    assert len({str((r.model.path, r.tuning, r.data, r.sampling, r.schedule)) for r in by_arm.values()}) == 1

@@ -41,8 +41,9 @@ class Unified:
     direction.
 
     `weight`: `cl` (InfoNCE's at `temperature`), `cl-scaled` (those times one factor per query, so that they sum to as
-    much as `sft`'s), `sft` (the probability of the wrong label), `base` (all 1), `masked` (1, but 0 for a document that is already well classified: W+ = 0 if p_no < tau, W- = 0 if p_yes < tau, p being
-    the two-label probability in either direction). The paper's tau is not known to us, so it has no default.
+    much as `sft`'s), `sft` (the probability of the wrong label), `base` (all 1), `masked` (1, but 0 for a document that
+    is already well classified: W+ = 0 if p_no < tau, W- = 0 if p_yes < tau, p being the two-label probability in either
+    direction). The paper's tau is not known to us, so it has no default.
 
     With reduction `sum` and positive weight 1, (cl, cl) has InfoNCE's gradient and (sft, sft) that of the summed SFT
     loss. `mean` divides a query's terms by its number of documents; `positive_weight` multiplies W+. Calling it returns
@@ -113,7 +114,7 @@ class Unified:
         return self._weighted(weights, Documents.of(groups)).sum() / divisor
 
     def terms(self, documents: Documents) -> Tensor:
-        """Return each document's contribution to its query's loss, [n]. Raises TrainingError for weights that compare documents."""
+        """Return each document's contribution to its query's loss, [n]. Raises TrainingError for `COMPARING` weights."""
         return self._weighted(self._own_weights(documents.yes, documents.no, documents.labels), documents)
 
     def weights(self, group: Group) -> Tensor:
