@@ -114,7 +114,7 @@ class Unified:
         return self._weighted(weights, Documents.of(groups)).sum() / divisor
 
     def terms(self, documents: Documents) -> Tensor:
-        """Return each document's contribution to its query's loss, [n]. Raises TrainingError for `COMPARING` weights."""
+        """Return each document's part of its query's loss, [n]. Raises TrainingError for weights in `COMPARING`."""
         return self._weighted(self._own_weights(documents.yes, documents.no, documents.labels), documents)
 
     def weights(self, group: Group) -> Tensor:
