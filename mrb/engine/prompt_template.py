@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Literal, get_args
 
 from mrb.data.items import ImageHandle, Item
+from mrb.errors import AdapterError
 
 Score = Literal["difference", "positive"]
 Side = Literal["query", "document"]
@@ -132,7 +133,8 @@ def render(
     """Render a pair's prompt.
 
     `control` returns whether a text contains a control token. Such a text is kept literal: a document that spells a
-    turn marker or an image token must not act as one.
+    turn marker or an image token must not act as one. Raises AdapterError for an image on a side where the template
+    has no place for it.
     """
     return _Renderer(layout, control).render(instruction, {"query": query, "document": document})
 
@@ -156,6 +158,9 @@ class _Renderer:
             else:
                 side, _, what = part.partition("_")
                 self._add_image(items[side]) if what == "image" else self._add_side_text(side, items[side])
+        for side, item in items.items():
+            if item.images and ("field", f"{side}_image") not in self.layout.pieces:
+                raise AdapterError(f"the prompt template {self.layout.name} shows no images of a {side}")
         if self.layout.strip_end and self.out.images:
             self._strip_end()
         return self.out

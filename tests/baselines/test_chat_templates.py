@@ -126,7 +126,8 @@ def test_the_prompt_is_what_the_authors_template_renders(name: str, query: str, 
         (rendered,), _ = render_jinja_template(
             conversations=[conversation], chat_template=FACTS["templates"][template], add_generation_prompt=True
         )
-        found = render(layout, instruction, ITEMS[query], ITEMS[document]).text
+        other = Item("") if name in ENDS else ITEMS[document]  # a vector is of one item
+        found = render(layout, instruction, ITEMS[query], other).text
         assert found == rendered + ENDS.get(name, "")
 
 

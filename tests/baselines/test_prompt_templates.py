@@ -22,6 +22,7 @@ from mrb.engine.published_prompts import (
     QWEN3_VL,
     ZERANK,
 )
+from mrb.errors import AdapterError
 
 IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
 PICTURE = ImageHandle(lambda: b"", where="a test's picture")
@@ -171,3 +172,10 @@ def test_a_text_with_a_special_token_is_a_literal_segment() -> None:
 def test_a_layout_that_makes_no_sense_is_refused(fields: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         PromptTemplate("mine", **fields)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("side", ["query", "document"])
+def test_an_image_for_which_a_template_has_no_place_is_refused(side: str) -> None:
+    pair = {"query": Item("q"), "document": Item("d")} | {side: BOTH}
+    with pytest.raises(AdapterError, match=f"template {QWEN3.name} shows no images of a {side}"):
+        render(QWEN3, "", pair["query"], pair["document"])
