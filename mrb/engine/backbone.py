@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from mrb.engine.identity import describe_model
@@ -28,12 +29,14 @@ class Row:
     """A slice of a prompt to run through the model: token ids, images, positions.
 
     Each image's `start` counts from the beginning of the row. `positions` is int64[3, length]: temporal, height and
-    width index of an image token; for a text token all three are equal.
+    width index of an image token; for a text token all three are equal. `shared` is how many of its first tokens
+    `Backbone.forward` computes once for all rows that begin with them; 0: none.
     """
 
     ids: Ids
     images: tuple[PlacedImage, ...]
     positions: Ids
+    shared: int = 0
 
 
 def make_row(prompt: Prompt, features: Mapping[str, Features], start: int = 0, end: int | None = None) -> Row:
@@ -63,6 +66,35 @@ def make_row(prompt: Prompt, features: Mapping[str, Features], start: int = 0, e
     positions[:, at:] = number + np.arange(end - at)
     inside = tuple(PlacedImage(p.image, p.start - start, p.count) for p in images if p.start >= start)
     return Row(prompt.ids[start:end], inside, positions[:, start:])
+
+
+def group_rows(rows: Sequence[Row]) -> list[tuple[int, list[int]]]:
+    """Return (number of shared tokens, places) of the rows that begin with the same tokens and images, in order."""
+    found: dict[tuple[bytes, tuple[str, ...]], list[int]] = {}
+    for place, row in enumerate(rows):
+        images = tuple(placed.image.content_hash for placed in row.images if placed.start < row.shared)
+        found.setdefault((row.ids[: row.shared].tobytes(), images), []).append(place)
+    return [(rows[places[0]].shared if len(places) > 1 else 0, places) for places in found.values()]
+
+
+def cut_row(row: Row, start: int, end: int) -> Row:
+    """Return tokens start..end of a row. An image must lie wholly inside or wholly outside."""
+    inside = (placed for placed in row.images if start <= placed.start < end)
+    images = tuple(PlacedImage(placed.image, placed.start - start, placed.count) for placed in inside)
+    return Row(row.ids[start:end], images, row.positions[:, start:end])
+
+
+def make_block_mask(lengths: Sequence[int], parents: Sequence[int]) -> npt.NDArray[np.bool_]:
+    """Return bool[tokens, tokens]: whether a token (row) sees another (column).
+
+    A part sees itself up to the token, and all of its parent, which stands before it; a part may be its own parent.
+    """
+    part = np.repeat(np.arange(len(lengths)), lengths)
+    parent = np.asarray(parents)[part]
+    places = np.arange(len(part))
+    seen = (part[:, None] == part) | (parent[:, None] == part)
+    found: npt.NDArray[np.bool_] = seen & (places[:, None] >= places)
+    return found
 
 
 def find_decoder(model: Any) -> Any:
@@ -153,6 +185,8 @@ class Backbone:
 
     def forward(self, rows: Sequence[Row], features: Mapping[str, Features]) -> torch.Tensor:
         """Like `pool_hidden`, but gradients flow to the decoder, its embeddings and the image features."""
+        if any(row.shared for row in rows):
+            return self._run_families(rows, features)
         hidden = self._run_padded(rows, features)
         if self.bidirectional:
             mask = self._make_mask(rows)
@@ -175,6 +209,32 @@ class Backbone:
         packed = Packed(lengths, not self.bidirectional, self.kernel, prefix, kept, self.device)
         with use_packed_attention(self._decoder):
             return self._run_decoder(rows, starts, ids, positions, features, packed=packed)[0]
+
+    def _run_families(self, rows: Sequence[Row], features: Mapping[str, Features]) -> torch.Tensor:
+        """Return each row's last hidden state; rows that begin alike have their shared tokens computed once.
+
+        All lie in one sequence, under a mask by which a row sees its prefix and itself.
+        """
+        parts: list[Row] = []
+        parents: list[int] = []
+        last = [0] * len(rows)
+        for tokens, places in group_rows(rows):
+            parent = len(parts)
+            if tokens:
+                parts.append(cut_row(rows[places[0]], 0, tokens))
+                parents.append(parent)
+            for place in places:
+                last[place] = len(parts)
+                parts.append(cut_row(rows[place], tokens, len(rows[place].ids)))
+                parents.append(parent if tokens else last[place])
+        lengths = [len(part.ids) for part in parts]
+        ends = np.cumsum(lengths)
+        starts = [(0, int(end) - length) for end, length in zip(ends, lengths, strict=True)]
+        ids = np.concatenate([part.ids for part in parts])[None]
+        positions = np.concatenate([part.positions for part in parts], axis=1)[:, None]
+        mask = torch.from_numpy(make_block_mask(lengths, parents)).to(self.device)[None, None]
+        hidden = self._run_decoder(parts, starts, ids, positions, features, attention_mask=mask)[0]
+        return hidden[torch.from_numpy(ends[last] - 1).to(self.device)]
 
     def _run_padded(self, rows: Sequence[Row], features: Mapping[str, Features]) -> torch.Tensor:
         """Return the hidden states [rows, longest row, hidden]."""

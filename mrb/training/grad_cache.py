@@ -14,8 +14,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from mrb.engine.backbone import Row, make_row
+from mrb.engine.backbone import Row, group_rows, make_row
 from mrb.engine.batching import make_batches
+from mrb.engine.prompt import Prompt
 from mrb.engine.vision import Features
 from mrb.errors import TrainingError
 from mrb.training.dataset import Batch
@@ -51,7 +52,8 @@ class MicroBatchStep:
 
     `forward` is the model as wrapped for several processes, `backward` backpropagates a scalar. All chunks but the last
     run inside `no_sync()`, without synchronising gradients. `queries` is the divisor of the sum over queries:
-    this process's queries of the whole step.
+    this process's queries of the whole step. With `share`, what the prompts of a query have in common before their
+    documents is computed once per chunk, with the same gradient.
     """
 
     loss: Loss
@@ -60,11 +62,15 @@ class MicroBatchStep:
     no_sync: Callable[[], AbstractContextManager[None]]
     chunk_tokens: int
     queries: int
+    share: bool = False
 
     def __call__(self, batch: Batch, features: Mapping[str, Features]) -> StepResult:
         """Run forward and backward on a batch. Raises TrainingError if the loss is not finite."""
         rows = [make_row(prompt, features) for prompt in batch.prompts]
         parts = split_chunks(batch, self.chunk_tokens)
+        if self.share:
+            rows = [replace(row, shared=count_shared(p)) for row, p in zip(rows, batch.prompts, strict=True)]
+            parts = [torch.tensor(part, device=batch.labels.device) for part in split_families(rows, self.chunk_tokens)]
         leaves = {key: _detach(one) for key, one in features.items()} if len(parts) > 1 else dict(features)
         plan, first = self._make_plan(batch, rows, parts, leaves)
         drift = 0.0
@@ -123,6 +129,34 @@ def split_chunks(batch: Batch, tokens: int) -> list[Tensor]:
     """Return the chunks of documents that go through the model together, as int64 indices, longest first."""
     lengths = [len(prompt.ids) for prompt in batch.prompts]
     return [torch.tensor(part, device=batch.labels.device) for part in make_batches(lengths, tokens)]
+
+
+def count_shared(prompt: Prompt) -> int:
+    """Return how many tokens of a prompt other prompts may share: up to the seam, without half an image."""
+    shared = min(prompt.shared, len(prompt.ids) - 1)
+    cut = [image.start for image in prompt.images if image.start < shared < image.start + image.count]
+    return min([shared, *cut])
+
+
+def split_families(rows: Sequence[Row], tokens: int) -> list[list[int]]:
+    """Return the chunks of rows that go through the model together, as places, where a shared prefix counts once.
+
+    A chunk has at most so many tokens, or one row. The rows of a family follow one another.
+    """
+    chunks: list[list[int]] = []
+    room = 0
+    for prefix, places in group_rows(rows):
+        paid = False
+        for place in sorted(places, key=lambda place: -len(rows[place].ids)):
+            whole = len(rows[place].ids)
+            cost = whole - prefix if paid else whole
+            if not chunks or cost > room:
+                chunks.append([])
+                room, cost = tokens, whole
+            chunks[-1].append(place)
+            room -= cost
+            paid = True
+    return chunks
 
 
 def _restore_order(found: Sequence[Logits], parts: Sequence[Tensor]) -> Logits:

@@ -230,14 +230,16 @@ class Schedule(Model):
 class Memory(Model):
     """What one process holds at a time: micro-batches of `queries` groups.
 
-    Their documents go through the model in chunks of at most `chunk_tokens` (rows x longest row). `image_cache_mb`
-    bounds the cached features of a frozen vision tower. `workers` further processes read groups and make their prompts
-    ahead of the model; unless it is stated, 2 on a GPU and none on a CPU.
+    Their documents go through the model in chunks of at most `chunk_tokens` (rows x longest row). With `share_prefix`,
+    the tokens before the documents of a query are computed once per chunk and count once. `image_cache_mb` bounds the
+    cached features of a frozen vision tower. `workers` further processes read groups and make their prompts ahead of
+    the model; unless it is stated, 2 on a GPU and none on a CPU.
     """
 
     precision: Literal["bf16", "fp32"] = "bf16"
     queries: int = Field(default=1, ge=1)
     chunk_tokens: int = Field(default=16384, ge=1)
+    share_prefix: bool = False
     gradient_checkpointing: bool = True
     image_cache_mb: int = Field(default=256, ge=0)
     workers: int | None = Field(default=None, ge=0)
@@ -334,6 +336,8 @@ class LoadedRecipe:
             del fields["loss"]["target"]
         if self.recipe.evaluation.patience is None:
             del fields["evaluation"]["patience"]
+        if not self.recipe.memory.share_prefix:
+            del fields["memory"]["share_prefix"]
         return hash_json(fields)
 
     def find_origin(self, setting: str) -> Literal["paper", "ours", "changed"]:

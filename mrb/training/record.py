@@ -19,7 +19,7 @@ from mrb.training.data.prepare import Contamination, LeftOut, Prepared, SourceRe
 from mrb.training.recipe import LoadedRecipe, Recipe
 
 RECORD_FILE = "training.json"
-_MEMORY = {"queries", "chunk_tokens", "gradient_checkpointing", "image_cache_mb", "workers"}
+_MEMORY = {"queries", "chunk_tokens", "share_prefix", "gradient_checkpointing", "image_cache_mb", "workers"}
 _ON_ERROR = {"on_error", "max_skipped"}
 _MAY_CHANGE: Any = {
     "output": True,

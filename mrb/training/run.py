@@ -37,6 +37,7 @@ from mrb.evaluation.lock import lock_folder
 from mrb.training.card import write_card
 from mrb.training.data.prepare import Prepared, prepare
 from mrb.training.dataset import GroupDataset
+from mrb.training.encoder import make_backbone
 from mrb.training.export import Exporter
 from mrb.training.launch import has_accelerator, refuse_backends
 from mrb.training.log import COLUMNS, DEV_COLUMNS, LogCallback, Table
@@ -196,6 +197,11 @@ def count_steps(recipe: Recipe, groups: int) -> int:
 def build_components(recipe: Recipe, start: Start) -> Components:
     """Load the model and build prompts and images by a recipe."""
     settings, learner = recipe.model, build_learner(recipe, start)
+    if recipe.memory.share_prefix and not make_backbone(learner.base).can_share:
+        raise TrainingError(
+            "memory.share_prefix needs a causal language model whose layers attend to all tokens, with model.attention "
+            "sdpa: leave it out"
+        )
     processor = pictures = None
     if has_vision_tower(start.folder):
         processor = load_image_processor(start.folder, settings.min_pixels, settings.max_pixels)

@@ -156,6 +156,7 @@ class RerankerTrainer(Trainer):
             chunk_tokens=self.recipe.memory.chunk_tokens,
             # DDP averages gradients over processes, so each process divides by its own queries of the step.
             queries=int(self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps),
+            share=self.recipe.memory.share_prefix,
         )
         result = step(batch, features)
         if self.state.global_step < WATCHED_STEPS:

@@ -257,6 +257,7 @@ def test_what_was_replaced_stays_as_it_is(home: Path) -> None:
     assert redact_text(str(home)) == redact_text("/home/somebody") == redact_text("C:\\Users\\somebody") == PATH
 
 
+@pytest.mark.torch
 def test_records_and_cards_of_training_hold_nothing_private(home: Path) -> None:
     from mrb.training.card import write_card
     from mrb.training.data.prepare import Contamination

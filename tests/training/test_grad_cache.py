@@ -68,7 +68,12 @@ def warm(learner: Learner) -> None:
 
 
 def stepped(
-    recipe: Recipe, parts: Components, batch: Batch, chunk_tokens: int, queries: int | None = None
+    recipe: Recipe,
+    parts: Components,
+    batch: Batch,
+    chunk_tokens: int,
+    queries: int | None = None,
+    share: bool = False,
 ) -> tuple[StepResult, dict[str, Tensor]]:
     """A part of a step and the gradients that it left."""
     learner, pictures = parts.learner.train(), parts.pictures
@@ -84,6 +89,7 @@ def stepped(
         no_sync=nullcontext,
         chunk_tokens=chunk_tokens,
         queries=queries or len(batch.sizes),
+        share=share,
     )
     done = step(batch, features)
     return done, {n: torch.zeros_like(p) if p.grad is None else p.grad.clone() for n, p in learner.list_trained()}
