@@ -50,4 +50,4 @@ def test_the_page_names_every_weight_and_direction() -> None:
     assert len(set(ARMS)) >= 10
     for column, known in (("weight", get_args(Weight)), ("direction", get_args(Direction))):
         table = PAGE.split(f"| `{column}` |")[1].split("\n\n")[0]
-        assert tuple(re.findall(r"^\| `(\w+)`", table, re.MULTILINE)) == known
+        assert tuple(re.findall(r"^\| `([\w-]+)`", table, re.MULTILINE)) == known
