@@ -19,9 +19,12 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--
 # Of each kind the first page that is there, in the order of these patterns; the width and height of its picture.
 KINDS: dict[str, tuple[tuple[str, ...], tuple[int, int]]] = {
     "board": (("index.html",), (1280, 1000)),
-    "board-model": (("models/surface.html", "models/*surface*.html", "models/*.html"), (1280, 1000)),
+    "board-model": (("models/mini-panel.html", "models/*.html"), (1280, 1000)),
     "board-task": (("tasks/mini-flag-t2i.html", "tasks/*.html"), (1280, 1000)),
-    "board-compare": (("compare/gmr-tiny/surface.html", "compare/*/*.html", "compare.html"), (1280, 1000)),
+    "board-compare": (
+        ("compare/surface/mini-panel.html", "compare/*/mini-panel.html", "compare/*/*.html", "compare.html"),
+        (1280, 1000),
+    ),
     "board-queries": (("queries/mini-flag-t2i/1.html", "queries/*/1.html", "queries.html"), (1280, 1000)),
 }
 MAX_BYTES = 200_000
