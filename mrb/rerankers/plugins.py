@@ -141,13 +141,11 @@ def load_installed(name: str, group: str = RERANKERS) -> Factory:
 
 def load_all_installed(group: str = RERANKERS) -> list[Factory]:
     """Return every installed adapter of a group, not built, by name. One that cannot be imported is left out."""
-    points: dict[str, list[EntryPoint]] = {}
-    for point in entry_points(group=group):  # once: looking up what is installed reads many files
-        points.setdefault(point.name, []).append(point)
+    points = entry_points(group=group)  # once: looking up what is installed reads many files
     found = []
-    for name in sorted(points):
+    for name in sorted(points.names):
         with contextlib.suppress(AdapterError):
-            found.append(_load_entry_point(points[name], group))
+            found.append(_load_entry_point(list(points.select(name=name)), group))
     return found
 
 
