@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mrb.baselines.mini_panel.drawings import DrawingNet, UInt8, hash_words, read_drawing, stack_drawings
-from mrb.baselines.mini_panel.progress import log_steps
+from mrb.baselines.mini_panel.fit import fit_network
 from mrb.baselines.mini_panel.training_data import HeldOut, load_split
 from mrb.data.items import ImageHandle
 
@@ -41,20 +41,16 @@ def train_drawings(held_out: HeldOut, seed: int = 0, steps: int = STEPS) -> Draw
     things = [drawings for name in ("emoji-i2i", "fact-it2it") for drawings in reader.group_drawings(name)]
     families = reader.group_changes()
     net = DrawingNet()
-    optimizer = torch.optim.AdamW(net.parameters(), RATE, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, pct_start=0.15)
-    for log in log_steps("drawings", steps):
+
+    def compute_loss() -> Tensor:
         pairs, changes = _draw_pairs(things, rng), _draw_changes(families, rng)
         shown = stack_drawings([change.before for change in changes] + [change.after for change in changes])
         # Read together, so that batch normalisation sees what it will be used on.
         vectors = net(torch.cat([distort(stack_drawings(pairs), 0.35, 0.08), distort(shown, 0.1, 0.02)]))
-        loss = _compare_pairs(vectors[: len(pairs)]) + _compare_changes(net, changes, vectors[len(pairs) :])
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        schedule.step()
-        log(loss)
-    return net.eval()
+        return _compare_pairs(vectors[: len(pairs)]) + _compare_changes(net, changes, vectors[len(pairs) :])
+
+    fit_network("drawings", net, steps, compute_loss, rate=RATE, decay=0.05, warmup=0.15)
+    return net
 
 
 class DrawingCache:

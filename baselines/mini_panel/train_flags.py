@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
+from mrb.baselines.mini_panel.fit import fit_network
 from mrb.baselines.mini_panel.flags import FlagNet, hash_description, stack_colours
-from mrb.baselines.mini_panel.progress import log_steps
 from mrb.baselines.mini_panel.training_data import HeldOut, load_split
 from mrb.baselines.retrievers.features import ImageFeatures, read_image_features
 from mrb.baselines.synthetic.recoloured import recoloured
@@ -39,20 +39,16 @@ def train_flags(held_out: HeldOut, seed: int = 0, steps: int = STEPS, copies: in
     colours = stack_colours([image for _, image in pairs])
     net = FlagNet()
     nn.init.normal_(net.words.weight, std=0.1)
-    optimizer = torch.optim.AdamW(net.parameters(), RATE, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, pct_start=0.1)
-    for log in log_steps("flags", steps):
+
+    def compute_loss() -> Tensor:
         chosen = rng.choice(len(pairs), min(_BATCH, len(pairs)), replace=False)
         read = [texts[row][rng.random(len(texts[row])) >= _FORGOTTEN].tolist() for row in chosen]
         logits = net.embed_texts(read) @ net.embed_colours(colours[chosen]).T / _TEMPERATURE
         right = torch.arange(len(chosen))
-        loss = (functional.cross_entropy(logits, right) + functional.cross_entropy(logits.T, right)) / 2
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        schedule.step()
-        log(loss)
-    return net.eval()
+        return (functional.cross_entropy(logits, right) + functional.cross_entropy(logits.T, right)) / 2
+
+    fit_network("flags", net, steps, compute_loss, rate=RATE, decay=0.05, warmup=0.1)
+    return net
 
 
 def _make_data(data: TaskData, copies: int | None) -> Iterator[TaskData]:

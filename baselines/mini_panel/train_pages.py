@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from mrb.baselines.mini_panel.fit import fit_network
 from mrb.baselines.mini_panel.pages import CHARACTERS, SPACE, Float32, LineReader, scale_line, stack_lines
-from mrb.baselines.mini_panel.progress import log_steps
 from mrb.baselines.mini_panel.training_data import HeldOut, list_texts
 from mrb.errors import TrainingError
 
@@ -53,26 +53,21 @@ def train_reader(
     torch.manual_seed(seed)
     draw = LineDrawer(held_out, find_fonts() if fonts is None else fonts, seed)
     reader = LineReader()
-    optimizer = torch.optim.AdamW(reader.parameters(), RATE, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, pct_start=0.05)
-    for log in log_steps("pages", steps):
+
+    def compute_loss() -> Tensor:
         lines, texts = zip(*(draw.draw_line() for _ in range(BATCH)), strict=True)
         stacked, lengths = stack_lines(lines)
         classes = [[_CLASS.get(character, SPACE) for character in text] for text in texts]
-        loss = nn.functional.ctc_loss(
+        return nn.functional.ctc_loss(
             reader(stacked).permute(2, 0, 1),
             torch.tensor([one for text in classes for one in text]),
             torch.tensor(lengths),
             torch.tensor([len(text) for text in classes]),
             zero_infinity=True,
         )
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(reader.parameters(), 5.0)
-        optimizer.step()
-        schedule.step()
-        log(loss)
-    return reader.eval()
+
+    fit_network("pages", reader, steps, compute_loss, rate=RATE, decay=0.01, warmup=0.05, clip=5.0)
+    return reader
 
 
 class LineDrawer:

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from mrb.baselines._util.lazy_import import import_or_refuse
+from mrb.baselines.mini_panel.fit import fit_network
 from mrb.baselines.mini_panel.four_bits import pack_weight
-from mrb.baselines.mini_panel.progress import log_steps
 from mrb.baselines.mini_panel.texts import (
     PACKED,
     SCALES,
@@ -82,18 +82,14 @@ def train_kinds(encoder: TextEncoder, held_out: HeldOut, seed: int = 0, steps: i
     asked = torch.tensor([questions.index(question) for question, _ in pairs])
     vectors, answers = encoder.encode(questions), encoder.encode([answer for _, answer in pairs])
     head = KindHead()
-    optimizer = torch.optim.AdamW(head.parameters(), RATE, weight_decay=0.1)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, pct_start=0.1)
-    for log in log_steps("kinds", steps):
+
+    def compute_loss() -> Tensor:
         chosen = torch.from_numpy(rng.choice(len(pairs), min(_BATCH, len(pairs)), replace=False))
         logits = head(vectors, answers[chosen]).T / _TEMPERATURE
-        loss = functional.cross_entropy(logits, asked[chosen])
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        schedule.step()
-        log(loss)
-    return head.eval()
+        return functional.cross_entropy(logits, asked[chosen])
+
+    fit_network("kinds", head, steps, compute_loss, rate=RATE, decay=0.1, warmup=0.1)
+    return head
 
 
 def _list_answers(held_out: HeldOut) -> Iterator[tuple[str, str]]:
