@@ -1,7 +1,7 @@
 """Prompt templates of pointwise rerankers, as in their authors' code.
 
-If a source could not be read, the template's comment says where the string was found. `docs/models.md` names the
-sources; tests/baselines/test_prompt_templates.py holds every rendered string.
+If a source could not be read, the template's comment says where the string was found. `docs/design/authors-code.md`
+names the sources; tests/baselines/test_prompt_templates.py holds every rendered string.
 """
 
 from __future__ import annotations
