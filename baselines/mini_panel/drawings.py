@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mrb.baselines.mini_panel.pooling import HalvingPool
 from mrb.baselines.retrievers.features import find_ink_box
 from mrb.baselines.retrievers.lexical import tokenize
 from mrb.data.items import ImageHandle
@@ -57,7 +58,7 @@ class DrawingNet(nn.Module):
         inputs = 5
         for outputs in WIDTHS:
             layers += [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
-            layers.append(nn.MaxPool2d(2))
+            layers.append(HalvingPool())
             inputs = outputs
         self.shapes = nn.Sequential(*layers)
         self.vector = nn.Linear(inputs * 4, VECTOR)  # a grid of 2 x 2: where things are

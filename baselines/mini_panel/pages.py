@@ -15,6 +15,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from mrb.baselines.mini_panel.pooling import HalvingPool
+
 HEIGHT = 16
 """Pixels of height that a line is scaled to."""
 CHARACTERS = "".join(chr(code) for code in range(33, 127))
@@ -104,8 +106,8 @@ class LineReader(nn.Module):
             )
 
         self.shapes = nn.Sequential(
-            convolve(1, 24), nn.MaxPool2d(STRIDE), convolve(24, 48), nn.MaxPool2d((2, 1)), convolve(48, 80),
-            nn.MaxPool2d((2, 1)),
+            convolve(1, 24), HalvingPool(), convolve(24, 48), HalvingPool(rows_only=True), convolve(48, 80),
+            HalvingPool(rows_only=True),
         )  # fmt: skip
         self.context = nn.Sequential(slide(160, 128), slide(128, 128), nn.Conv1d(128, SPACE + 1, 1))
 

@@ -44,7 +44,7 @@ class TextEncoder:
 
     @torch.no_grad()
     def encode(self, texts: Sequence[str]) -> Tensor:
-        """Return the vectors. Texts of one length are read together, so a text's vector does not depend on others."""
+        """Return the vectors. Texts of about one length are read together."""
         rows = [[2, *encoding.ids[: LENGTH - 2], 3] for encoding in self._tokenizer.encode_batch(list(texts))]
         order = sorted(range(len(rows)), key=lambda row: len(rows[row]))
         vectors = torch.empty(len(rows), WIDTH)
