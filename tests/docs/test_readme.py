@@ -29,7 +29,7 @@ class Demo(NamedTuple):
 
 
 def test_every_step_of_the_readme_runs_and_prints_what_it_shows(tmp_path: Path) -> None:
-    assert run_page(ROOT / "README.md", tmp_path) == 7
+    assert run_page(ROOT / "README.md", tmp_path) == 8
     assert (tmp_path / "site" / "index.html").is_file()
 
 
