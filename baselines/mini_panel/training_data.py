@@ -15,17 +15,17 @@ from mrb.training.data.dedup import hash_image, hash_text
 
 @dataclass
 class HeldOut:
-    """Everything that is no training split and lies on this disk. Counts what it met, by task."""
+    """Test data of all that is no training split and lies on this disk. Counts what it met, by task."""
 
     index: HeldOutIndex = field(default_factory=lambda: load_held_out(list_held_out()))
     hits: Counter[str] = field(default_factory=Counter)
 
     def has_image(self, image: ImageHandle) -> bool:
-        """Return whether an image is that of a held-out item, by its pixels."""
+        """Return whether an image is that of test data, by its pixels."""
         return self._find([hash_image(image)])
 
     def has_text(self, text: str) -> bool:
-        """Return whether a text is the whole of a held-out item."""
+        """Return whether a text is the whole of test data."""
         return self._find([hash_text(text)])
 
     def _find(self, keys: list[int]) -> bool:

@@ -13,6 +13,7 @@ from mrb._util.format import format_markdown_table
 from mrb._util.home import expand_user
 from mrb._util.redact import redact_text
 from mrb.engine.head import ROWS_FILE
+from mrb.training.data.contamination import format_unjudged
 from mrb.training.encoder import LAYOUTS as ENCODER_LAYOUTS
 from mrb.training.export import make_vllm_overrides
 from mrb.training.model import find_layout
@@ -44,8 +45,9 @@ def render_card(folder: Path, record: TrainingRecord) -> str:
         for result in record.results
     ]
     sources = [(s.name, f"{s.groups:,}", s.first_stage or "-", f"`{s.sha256[:16]}`") for s in record.sources]
-    tasks = [(task, "checked", str(found.dropped.hits.get(task, 0))) for task in found.checked]
-    tasks += [(task, "unknown", "-") for task in found.unknown]
+    hits, unjudged = found.dropped.hits, found.dropped.unjudged_hits
+    tasks = [(task, "checked", str(hits.get(task, 0)), str(unjudged.get(task, 0))) for task in found.checked]
+    tasks += [(task, "unknown", "-", "-") for task in found.unknown]
     loaded = LoadedRecipe(record.name, recipe, record.changed)
     settings = [
         (f"`{name}`", f"`{shown}`" if shown else "", _CHOSEN_BY[loaded.find_origin(name)])
@@ -77,7 +79,8 @@ def render_card(folder: Path, record: TrainingRecord) -> str:
         overrides=make_vllm_overrides(folder, layout),
         results=_format(("task", "model", "interval", "first stage", "best order"), results),
         sources=_format(("source", "groups", "first stage", "SHA-256 of the file"), sources),
-        tasks=_format(("task", "state", "items met, dropped"), tasks),
+        tasks=_format(("task", "state", "items met, dropped", "groups with its unjudged documents"), tasks),
+        unjudged=format_unjudged(found.dropped),
         settings=_format(("setting", "value", "chosen by"), settings),
         cuts=format_cuts(record.documents, record.cut, record.emptied) if record.documents else None,
         packages=", ".join(f"{name} {number}" for name, number in sorted(record.packages.items())),

@@ -16,6 +16,7 @@ from mrb.engine.prompt import PlacedImage, Prompt, Prompter
 from mrb.engine.prompt_template import PromptTemplate, Rendered, render
 from mrb.engine.vision import count_image_tokens
 from mrb.errors import MRBError
+from mrb.training.data.contamination import format_unjudged
 from mrb.training.data.prepare import Prepared, prepare
 from mrb.training.dataset import GroupDataset
 from mrb.training.memory_estimate import ModelSize, find_config_folder, load_config, measure_size
@@ -82,6 +83,8 @@ def _format_data(prepared: Prepared) -> Iterator[str]:
         f"  held against {len(found.checked)} tasks ({len(found.unknown)} unknown, as their data is not here): dropped "
         f"{dropped.groups} groups, {dropped.positives} positives, {dropped.negatives} negatives"
     )
+    if dropped.unjudged:
+        yield f"  {format_unjudged(dropped)}"
     besides = prepared.left_out
     yield f"  also left out: {besides.no_negatives} groups without negatives, {besides.bad} that cannot be trained on"
 

@@ -24,7 +24,7 @@ from mrb.training.data import contamination
 from mrb.training.data import prepare as preparation
 from mrb.training.data.check import FileChecker
 from mrb.training.data.check_record import CheckRecord, read_check
-from mrb.training.data.contamination import Checker, HeldOutIndex
+from mrb.training.data.contamination import Checker, HeldOutIndex, Keys
 from mrb.training.data.dedup import hash_image, hash_text
 from mrb.training.data.files import GroupFile, open_image, write_groups
 from mrb.training.data.prepare import Prepared, prepare
@@ -65,12 +65,17 @@ def images(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def index(monkeypatch: pytest.MonkeyPatch) -> HeldOutIndex:
-    """Test data of two tasks: two texts, and an image."""
-    image = open_image(Path(), _image_row(png(40, 30, 7)))
-    keys = {"one": [hash_text("of one"), hash_text("of both")], "two": [hash_text("of both"), hash_image(image)]}
-    index = HeldOutIndex({task: np.unique(np.asarray(own, np.uint64)) for task, own in keys.items()}, ("three",))
+    """Test data of two tasks: two texts, and an image. Their corpora hold a text and an image more."""
+    image, other = (hash_image(open_image(Path(), _image_row(png(40, 30, seed)))) for seed in (7, 8))
+    keys = {"one": [hash_text("of one"), hash_text("of both")], "two": [hash_text("of both"), image]}
+    unjudged = {"one": [hash_text("unjudged")], "two": [hash_text("unjudged"), other]}
+    index = HeldOutIndex(sort_keys(keys), ("three",), sort_keys(unjudged))
     replace_index(monkeypatch, index)
     return index
+
+
+def sort_keys(keys: dict[str, list[int]]) -> dict[str, Keys]:
+    return {task: np.unique(np.asarray(own, np.uint64)) for task, own in keys.items()}
 
 
 def replace_index(monkeypatch: pytest.MonkeyPatch, index: HeldOutIndex) -> None:
@@ -160,30 +165,36 @@ ROWS = [
     row(negatives=[{"text": "of one"}]),
     row(negatives=[]),
     row(negatives=[{"text": "of both", "image": "test.png"}, {"text": "y"}]),
+    row(negatives=[{"text": "unjudged"}, {"image": "corpus.png"}]),
+    row(query={"text": "unjudged"}, negatives=[{"text": "of one"}, {"image": "corpus.png"}]),
+    row(positives=[{"text": "of both"}, {"text": "mine"}], negatives=[{"image": "corpus.png"}]),
+    row(query={"text": "of one"}, negatives=[{"image": "corpus.png"}]),
 ]
+IMAGES = {"a.png": 3, "test.png": 7, "corpus.png": 8}
 
 
 @pytest.mark.parametrize("form", ["jsonl", "parquet", "embedded"])
 def test_what_is_test_data_is_left_out(form: str, tmp_path: Path, index: HeldOutIndex) -> None:
-    (tmp_path / "a.png").write_bytes(png(40, 30, 3))
-    (tmp_path / "test.png").write_bytes(png(40, 30, 7))
+    for name, seed in IMAGES.items():
+        (tmp_path / name).write_bytes(png(40, 30, seed))
     path = put(tmp_path / "g.jsonl", ROWS)
     if form != "jsonl":
         path = tmp_path / "other" / "g.parquet"
         write_groups(path, GroupFile(tmp_path / "g.jsonl"), embed=form == "embedded")
     with FileChecker(index, processes=1) as checker:
         record, table = checker.check(path)
-    assert (record.groups, record.no_negatives, record.bad) == (10, 1, 0)
-    assert record.dropped.groups == 4, "a row that never had negatives is not test data"
-    assert record.dropped.hits == {"one": 6, "two": 5}
-    assert table.states.tolist() == [0, 2, 0, 2, 0, 2, 0, 2, 1, 0]
+    assert (record.groups, record.no_negatives, record.bad) == (14, 1, 0)
+    assert record.dropped.groups == 5, "a row that never had negatives is not test data"
+    assert record.dropped.hits == {"one": 9, "two": 6}
+    assert (record.dropped.unjudged, record.dropped.unjudged_hits) == (3, {"one": 2, "two": 3})
+    assert table.states.tolist() == [0, 2, 0, 2, 0, 2, 0, 2, 1, 0, 0, 0, 0, 2]
     _same_as_one_by_one(path, index, record)
 
 
 @pytest.mark.slow
 def test_several_processes_find_what_one_finds(tmp_path: Path, index: HeldOutIndex, monkeypatch: Any) -> None:
     monkeypatch.setattr("mrb.training.data.rows.STRETCH_BYTES", 200)
-    for name, seed in (("a.png", 3), ("test.png", 7)):
+    for name, seed in IMAGES.items():
         (tmp_path / name).write_bytes(png(40, 30, seed))
     rows = [*ROWS * 20, "{}", row(query={"image": "none.png"})]
     path = put(tmp_path / "g.jsonl", rows)

@@ -22,7 +22,8 @@ from mrb.cli.main import cli
 from mrb.data.items import ImageHandle, Item
 from mrb.data.task import load_task
 from mrb.errors import DataError, MRBError, TrainingError
-from mrb.training.data.contamination import Checker, list_held_out, load_held_out
+from mrb.training.data import contamination
+from mrb.training.data.contamination import Checker, format_dropped, list_held_out, load_held_out
 from mrb.training.data.dedup import Likeness, hash_image, hash_text
 from mrb.training.data.files import GroupFile, write_groups
 from mrb.training.data.group import TrainingGroup, TrainingItem
@@ -260,7 +261,7 @@ def test_what_is_test_data_is_left_out_and_counted() -> None:
     index = load_held_out([task, load_task("fiqa")])
     assert (list(index.keys), index.unknown) == (["mini-flag-t2it"], ("fiqa",))
     query_id = next(iter(data.queries))
-    document = data.corpus.item(next(iter(data.corpus)))
+    document = data.corpus.item(next(iter(data.qrels[query_id])))
     assert document.image is not None
     seen = document.image.open().convert("RGB")
     clean = TrainingItem(Item("nothing of theirs"))
@@ -283,6 +284,31 @@ def test_what_is_test_data_is_left_out_and_counted() -> None:
     assert checker.dropped.groups == 3
     assert checker.dropped.negatives == 1
     assert set(checker.dropped.hits) == {"mini-flag-t2it"}
+
+
+def test_a_document_that_answers_no_test_query_stays_and_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    queries, corpus = {"q": "a query", "r": "one more"}, {"a": "the answer", "b": "judged 0", "c": "never judged"}
+    data = toy_data(queries, corpus | {"d": "The  Answer"}, {"q": {"a": 1}, "r": {"a": 2}})
+    monkeypatch.setattr(contamination, "load_task_data", lambda task: data)
+    monkeypatch.setattr(contamination, "is_local", lambda task: True)
+    index = load_held_out([data.task])
+    assert [len(own[data.task.id]) for own in (index.keys, index.unjudged)] == [3, 2]
+    checker = Checker(index)
+
+    def clean(query: str, *documents: str) -> TrainingGroup | None:
+        first, *others = (TrainingItem(Item(text)) for text in documents)
+        return checker.clean(TrainingGroup("", "s", TrainingItem(Item(query)), [first], others))
+
+    assert clean("mine", "JUDGED 0", "never judged") is not None
+    assert clean("never judged", "my own", "another") is not None
+    assert clean("mine", "never judged", "the answer") is None  # it lost its last negative
+    assert clean("one more", "judged 0", "another") is None
+    assert clean("mine", "my own", "another") is not None
+    found = checker.dropped
+    assert (found.groups, found.negatives, found.hits) == (2, 1, {data.task.id: 2})
+    assert (found.unjudged, found.unjudged_hits) == (2, {data.task.id: 2})
+    words = "2 groups use documents of a test corpus that no test query judges relevant (kept)"
+    assert list(format_dropped(found))[1] == f"  {words}; by task: {data.task.id} 2"
 
 
 def test_a_question_asked_of_many_pictures_is_no_test_data() -> None:

@@ -115,7 +115,7 @@ def format_check(path: Path, record: CheckRecord, *, before: bool) -> Iterator[s
         # The plural of process ends in es.
         how = f"{record.seconds:,.1f} s, {record.processes} process{'' if record.processes == 1 else 'es'}"
     yield f"{path}: {format_count(record.groups, 'group')}, {format_count(record.images, 'image file')} ({how})"
-    yield format_dropped(record.dropped)
+    yield from format_dropped(record.dropped)
     yield (
         f"  {format_count(record.no_negatives, 'group')} without negatives (left out if the loss compares documents), "
         f"{record.contradictory} with a document that is both positive and negative, {record.doubled} with a positive "

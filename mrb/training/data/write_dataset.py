@@ -198,7 +198,7 @@ def summarize_record(record: DataRecord, path: Path) -> Iterator[str]:
         if record.repository is not None:
             where = str(HubFolder(record.repository, record.revision))
         yield f"  from {where} ({record.format}); {counts['without_negatives']} without a negative"
-    yield format_dropped(record.dropped)
+    yield from format_dropped(record.dropped)
     yield (
         f"  checked against {format_tasks(len(record.checked_tasks))}; unknown, as their data is not here: "
         f"{len(record.unknown_tasks)}"
