@@ -34,7 +34,7 @@ def measure(case: Case, request: Request, folder: Path, rounds: int) -> str:
     """Return a line of the table."""
     options = {"path": str(folder), "device": "cpu", "layout": "gmr", "max_pixels": str(MAX_PIXELS)}
     engine = load_reranker("yes-no", options).target.engine
-    model = engine.backbone._model
+    model = engine.backbone.model
     for name, values in model.named_parameters():
         values.requires_grad_(re.fullmatch(LANGUAGE_MODEL, name.removesuffix(".weight")) is not None)
     pairs = [(request.query, document) for document in request.candidates]

@@ -113,7 +113,7 @@ class Backbone:
 
     def __init__(self, model: Any, *, bidirectional: bool = False) -> None:
         inner = getattr(model, "model", model)
-        self._model = model
+        self.model = model
         self._decoder = find_decoder(model)
         self._embeds = self._decoder is not inner
         # Qwen-VL counts time, height and width; other models count tokens.
@@ -140,7 +140,7 @@ class Backbone:
     def description(self) -> str:
         """One line on the model, and on its attention where that is not the usual one of the device."""
         plain = self.packs and self.kernel == "plain"
-        return describe_model(self._model) + (", plain attention (slow)" if plain else "")
+        return describe_model(self.model) + (", plain attention (slow)" if plain else "")
 
     def count_computed(self, lengths: Sequence[int]) -> int:
         """Return how many tokens rows of these lengths cost, padding included."""

@@ -42,7 +42,7 @@ class EncoderBackbone(Backbone):
     """An encoder. A row's hidden state is that of its first token."""
 
     def __init__(self, model: Any) -> None:
-        self._model = self._decoder = model
+        self.model = self._decoder = model
         self._embeds = self._three = False
         self._separator: int = getattr(model.config, "sep_token_id", None) or -1
         self._typed = hasattr(model.embeddings, "token_type_embeddings")

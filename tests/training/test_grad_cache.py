@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,90 +15,21 @@ from mrb.engine.backbone import make_row
 from mrb.errors import TrainingError
 from mrb.training.data.prepare import prepare
 from mrb.training.dataset import Batch, GroupDataset
-from mrb.training.grad_cache import MicroBatchStep, StepResult, split_chunks
+from mrb.training.grad_cache import split_chunks
 from mrb.training.losses import Contrastive, Supervised, split_groups
-from mrb.training.model import Learner, describe_trained, find_layout
-from mrb.training.recipe import Recipe
-from mrb.training.run import Components
-from mrb.training.trainer import GradientWatch, build_loss
-from tests.builders.training import batch_of, parts_of_recipe, recipe_of, toy_groups
+from mrb.training.model import describe_trained, find_layout
+from mrb.training.trainer import GradientWatch
+from tests.builders.steps import LOSSES, equal, stepped, warm
+from tests.builders.training import batch_of, parts_of_recipe, recipe_of
 
 pytestmark = pytest.mark.torch
 
 Tiny = Callable[[str], Path]
-LOSSES = {
-    "supervised": ["loss.name=supervised", "loss.positive_weight=2.0"],
-    "contrastive": ["loss.name=contrastive", "model.layout=gmr-cl"],
-    "listwise": ["loss.name=listwise", "loss.target=grades"],
-    "unified cl sft": ["loss.name=unified", "loss.weight=cl", "loss.direction=sft"],
-    "unified sft cl": ["loss.name=unified", "loss.weight=sft", "loss.direction=cl", "model.layout=gmr-cl"],
-}
 
 
 @pytest.fixture(autouse=True)
 def cache(training_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MRB_CACHE", str(training_cache))
-
-
-@pytest.fixture(scope="module")
-def groups(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return toy_groups(tmp_path_factory.mktemp("groups"))
-
-
-@pytest.fixture
-def made(tmp_path: Path, tiny: Tiny, groups: Path) -> Callable[..., tuple[Recipe, Components, Batch]]:
-    """`made(changes)`: a recipe, its parts and a batch of three groups."""
-
-    def make(*changes: str, architecture: str = "qwen2_5_vl", rows: Sequence[int] = (0, 1, 3)) -> Any:
-        recipe = recipe_of(tmp_path, tiny(architecture), groups, changes).recipe
-        parts = parts_of_recipe(recipe)
-        return recipe, parts, batch_of(recipe, parts, rows)
-
-    return make
-
-
-def warm(learner: Learner) -> None:
-    """Move LoRA off its start, where half of it has no gradient."""
-    generator = torch.Generator().manual_seed(1)
-    for name, values in learner.list_trained():
-        if "lora_B" in name:
-            with torch.no_grad():
-                values.copy_(0.05 * torch.randn(values.shape, generator=generator))
-
-
-def stepped(
-    recipe: Recipe,
-    parts: Components,
-    batch: Batch,
-    chunk_tokens: int,
-    queries: int | None = None,
-    share: bool = False,
-) -> tuple[StepResult, dict[str, Tensor]]:
-    """A part of a step and the gradients that it left."""
-    learner, pictures = parts.learner.train(), parts.pictures
-    learner.zero_grad()
-    trained = recipe.tuning.vision == "trained"
-    assert pictures is not None
-    with nullcontext() if trained else torch.no_grad():
-        features = pictures.fresh(batch.images) if trained else pictures.features(batch.images)
-    step = MicroBatchStep(
-        build_loss(recipe.loss),
-        forward=learner,
-        backward=lambda scalar: scalar.backward(),
-        no_sync=nullcontext,
-        chunk_tokens=chunk_tokens,
-        queries=queries or len(batch.sizes),
-        share=share,
-    )
-    done = step(batch, features)
-    return done, {n: torch.zeros_like(p) if p.grad is None else p.grad.clone() for n, p in learner.list_trained()}
-
-
-def equal(found: dict[str, Tensor], wanted: dict[str, Tensor], tolerance: float = 2e-4) -> None:
-    size = max(float(grad.abs().max()) for grad in wanted.values())
-    assert size > 1e-3
-    for name, grad in wanted.items():
-        assert float((found[name] - grad).abs().max()) <= tolerance * size, name
 
 
 @pytest.mark.parametrize("vision", ["frozen", "trained"])

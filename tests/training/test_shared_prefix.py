@@ -13,14 +13,18 @@ import torch
 from mrb.engine.backbone import Row, group_rows, make_block_mask
 from mrb.errors import TrainingError
 from mrb.training.grad_cache import split_families
+from tests.builders.steps import LOSSES, equal, stepped, warm
 from tests.builders.training import parts_of_recipe, recipe_of
-from tests.training.test_grad_cache import LOSSES, cache, equal, groups, made, stepped, warm
 
-__all__ = ["cache", "groups", "made"]  # fixtures
 pytestmark = pytest.mark.torch
 
 Tiny = Callable[[str], Path]
 SHARED = "memory.share_prefix=true"
+
+
+@pytest.fixture(autouse=True)
+def cache(training_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MRB_CACHE", str(training_cache))
 
 
 def row(ids: list[int], shared: int) -> Row:
