@@ -1,138 +1,76 @@
-"""Supervised or contrastive weights, supervised or contrastive direction: six arms of one small model.
+"""Supervised or contrastive weights, supervised or contrastive direction: arms that differ in nothing else.
 
     python docs/experiments/weights/experiment.py run --out training/weights --processes 2
     python docs/experiments/weights/experiment.py report --out training/weights
+    python docs/experiments/weights/experiment.py pilot --scale encoder --out training/encoder
 
-`run` trains in two stages: every arm with four learning rates, scored on development tasks only; then every arm with
-the rate that was best for it, with other seeds, scored on test tasks only. Both are done with gradients clipped and not
-clipped. It can be killed at any moment and goes on; at its end it writes `rows.csv` into --out.
-`report` writes `report.md` from `rows.csv` alone.
+`run` trains in two stages: every arm with several learning rates, scored on development tasks only; then every arm with
+the rate that was best for it, with other seeds, scored on test tasks only. It can be killed at any moment and goes on;
+at its end it writes `rows.csv` into --out. `report` writes `report.md` from `rows.csv` alone. `pilot` trains two arms
+with three further seeds, adds their rows, and says whether `run` would see the difference that it is for; the exit code
+is 1 if not. `--scale tiny` is a small model from random weights, `--scale encoder` MiniLM with LoRA on text.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-import io
 import itertools
-import math
 import shutil
-import statistics
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
-from mrb._util.files import write_bytes
-from mrb._util.format import format_markdown_table
-from mrb.metrics.statistics import compute_student_quantile
+from weights_design import PILOT_ARM, PILOT_SEEDS, REFERENCE, SCALES, Run, Scale
+from weights_report import COLUMNS, Row, find_best_rate, judge_pilot, write_report, write_rows
+
+from mrb._util.files import read_json, write_json
 from mrb.training.record import read_training_record
 
-NEGATIVES = 7
-ARMS = {
-    "sft weight, sft direction": ("sft", "sft", 1),
-    "sft weight, cl direction": ("sft", "cl", 1),
-    "cl weight, sft direction": ("cl", "sft", 1),
-    "cl weight, cl direction": ("cl", "cl", 1),
-    "sft weight balanced, sft direction": ("sft", "sft", NEGATIVES),
-    "cl weight scaled, sft direction": ("cl-scaled", "sft", 1),
-}
-"""Weight, direction and factor of the positives' weight."""
-REFERENCE = next(iter(ARMS))
-RATES = (1.5e-4, 3e-4, 6e-4, 1e-3)
-CLIPS = (1.0, 0.0)
-"""Largest norm of a gradient; 0 means that none is clipped."""
-TASKS = {
-    "development": ("mini-fact-it2t-dev", "mini-fact-it2it-dev"),
-    "test": ("mini-fact-it2t", "mini-fact-it2it"),
-}
-SEEDS = {1.0: (range(3), range(100, 120)), 0.0: (range(1), range(100, 107))}
-"""Seeds of development and of test by clip. No seed is in both."""
-COLUMNS = ("stage", "arm", "clip", "learning_rate", "seed", "task", "value", "clipped_share")
+CPU_FILE = "cpu.json"
 
 
-@dataclass(frozen=True)
-class Run:
-    """One training: `clip` 0 means none."""
-
-    stage: str
-    arm: str
-    clip: float
-    rate: float
-    seed: int
-
-    @property
-    def folder(self) -> str:
-        """Path below the experiment's folder."""
-        return "/".join(
-            (
-                self.stage,
-                self.arm.replace(", ", "-").replace(" ", "-"),
-                f"clip-{self.clip:g}",
-                f"rate-{self.rate:g}",
-                f"seed-{self.seed}",
-            )
-        )
-
-    def list_changes(self, more: Sequence[str] = ()) -> list[str]:
-        """Return the settings that differ from the recipe `tiny-arm`; `more` come last."""
-        weight, direction, positive = ARMS[self.arm]
-        changes = ["loss.name='unified'", f"loss.weight='{weight}'", f"loss.direction='{direction}'"]
-        changes += [f"loss.positive_weight={positive}", f"schedule.learning_rate={self.rate}"]
-        changes += [f"schedule.clip={self.clip}", f"schedule.seed={self.seed}"]
-        changes += [f"evaluation.tasks={list(TASKS[self.stage])}"]
-        if direction == "cl":
-            changes.append("model.layout='gmr-tiny-cl'")
-        return [*changes, *more]
+def list_pilot(scale: Scale) -> list[Run]:
+    """Return the runs of the pilot: two arms with the middle learning rate."""
+    clip, rate = next(iter(scale.seeds)), scale.rates[len(scale.rates) // 2]
+    return [Run("pilot", arm, clip, rate, seed) for seed in PILOT_SEEDS for arm in (REFERENCE, PILOT_ARM)]
 
 
-Row = dict[str, str]
-
-
-def list_development(arms: Sequence[str], clips: Sequence[float]) -> list[Run]:
+def list_development(scale: Scale) -> list[Run]:
     """Return the runs that choose a learning rate, all arms of one seed first."""
     return [
         Run("development", arm, clip, rate, seed)
-        for clip in clips
-        for seed in SEEDS[clip][0]
-        for arm, rate in itertools.product(arms, RATES)
+        for clip, (seeds, _) in scale.seeds.items()
+        for seed in seeds
+        for arm, rate in itertools.product(scale.arms, scale.rates)
     ]
 
 
-def list_test(rows: Sequence[Row], arms: Sequence[str], clips: Sequence[float]) -> list[Run]:
+def list_test(scale: Scale, rows: Sequence[Row]) -> list[Run]:
     """Return the runs on test tasks, each arm with its own best learning rate."""
-    best = {(arm, clip): find_best_rate(rows, arm, clip) for arm, clip in itertools.product(arms, clips)}
-    return [Run("test", arm, clip, best[arm, clip], seed) for clip in clips for seed in SEEDS[clip][1] for arm in arms]
+    best = {(arm, clip): find_best_rate(rows, arm, clip) for arm, clip in itertools.product(scale.arms, scale.seeds)}
+    return [
+        Run("test", arm, clip, best[arm, clip], seed)
+        for clip, (_, seeds) in scale.seeds.items()
+        for seed in seeds
+        for arm in scale.arms
+    ]
 
 
-def find_best_rate(rows: Sequence[Row], arm: str, clip: float) -> float:
-    """Return the learning rate with the highest mean over development tasks and seeds."""
-    return max(RATES, key=lambda rate: statistics.fmean(_find_means(rows, "development", arm, clip, rate).values()))
-
-
-def _find_means(rows: Sequence[Row], stage: str, arm: str, clip: float, rate: float | None = None) -> dict[int, float]:
-    """Return the mean over tasks by seed, times 100."""
-    found: dict[int, list[float]] = {}
-    for row in rows:
-        wanted = (row["stage"], row["arm"], float(row["clip"])) == (stage, arm, clip)
-        if wanted and rate in (None, float(row["learning_rate"])):
-            found.setdefault(int(row["seed"]), []).append(100 * float(row["value"]))
-    return {seed: statistics.fmean(values) for seed, values in found.items()}
-
-
-def train_run(run: Run, out: Path, more: Sequence[str]) -> Run:
-    """Train one run in this process on one thread, and keep its record and its log."""
+def train_run(run: Run, scale_name: str, out: Path, more: Sequence[str]) -> Run:
+    """Train one run in this process on one thread, and keep its record, its log and its CPU time."""
     import torch
 
     from mrb.training.recipe import load_recipe
     from mrb.training.run import train
 
     torch.set_num_threads(1)
-    folder = out / run.folder
-    train(load_recipe("tiny-arm", run.list_changes(more)), folder, fresh=False, command=(sys.argv[0], "run"))
+    scale, folder, started = SCALES[scale_name], out / run.folder, time.process_time()
+    train(load_recipe(scale.recipe, run.list_changes(scale, more)), folder, fresh=False, command=(sys.argv[0], "run"))
+    write_json(folder / CPU_FILE, round(time.process_time() - started, 1))
     for name in ("model", "start"):  # several megabytes a run
         shutil.rmtree(folder / name, ignore_errors=True)
     for checkpoint in folder.glob("checkpoint-*"):
@@ -143,12 +81,14 @@ def train_run(run: Run, out: Path, more: Sequence[str]) -> Run:
 def read_rows(out: Path, runs: Sequence[Run]) -> Iterator[Row]:
     """Yield a row for each task of each finished run."""
     for run in runs:
-        record = read_training_record(out / run.folder)
+        folder = out / run.folder
+        record = read_training_record(folder)
         if record is None or not record.finished:
             continue
-        share = _find_clipped_share(out / run.folder / "log.csv", run.clip)
+        share = _find_clipped_share(folder / "log.csv", run.clip)
+        cpu = read_json(folder / CPU_FILE) if (folder / CPU_FILE).is_file() else ""
         for result in record.results:
-            values = (run.stage, run.arm, run.clip, run.rate, run.seed, result.task, result.value, share)
+            values = (run.stage, run.arm, run.clip, run.rate, run.seed, result.task, result.value, share, cpu)
             yield {name: str(value) for name, value in zip(COLUMNS, values, strict=True)}
 
 
@@ -159,13 +99,13 @@ def _find_clipped_share(path: Path, clip: float) -> str:
     return f"{sum(norm > clip for norm in norms) / len(norms):.3f}" if clip and norms else ""
 
 
-def run_stage(runs: Sequence[Run], out: Path, processes: int, more: Sequence[str]) -> None:
-    """Train the runs that are not finished, so many at a time."""
+def run_stage(runs: Sequence[Run], scale_name: str, out: Path, processes: int, more: Sequence[str]) -> list[Row]:
+    """Train the runs that are not finished, so many at a time, and return the rows of all."""
     left = [run for run in runs if not any(read_rows(out, [run]))]
     print(f"{runs[0].stage}: {len(runs) - len(left)} of {len(runs)} runs are finished", flush=True)
     started = time.monotonic()
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        waiting = [pool.submit(train_run, run, out, more) for run in left]
+        waiting = [pool.submit(train_run, run, scale_name, out, more) for run in left]
         for number, done in enumerate(as_completed(waiting), start=1):
             each = (time.monotonic() - started) / number
             print(
@@ -173,98 +113,34 @@ def run_stage(runs: Sequence[Run], out: Path, processes: int, more: Sequence[str
                 f"{each * (len(left) - number) / 60:.0f} min left",
                 flush=True,
             )
+    return list(read_rows(out, runs))
 
 
-def write_rows(out: Path, rows: Sequence[Row]) -> None:
-    """Write rows.csv."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_bytes(out / "rows.csv", text.getvalue().encode())
-
-
-def compare(rows: Sequence[Row], clip: float) -> list[list[str]]:
-    """Return a table: for each arm its rate, mean and difference from the reference with its 95 % interval by seeds."""
-    reference = _find_means(rows, "test", REFERENCE, clip)
-    table = [["arm", "learning rate", "seeds", "mean", "difference", "95 % interval", "sd of differences", "would see"]]
-    for arm in ARMS:
-        means = _find_means(rows, "test", arm, clip)
-        line = [arm, f"{find_best_rate(rows, arm, clip):g}", str(len(means)), f"{statistics.fmean(means.values()):.2f}"]
-        differences = [means[seed] - reference[seed] for seed in means if seed in reference]
-        line += describe_differences(differences) if arm != REFERENCE else [""] * 4
-        table.append(line)
-    return table
-
-
-def describe_differences(values: Sequence[float]) -> list[str]:
-    """Return mean, 95 % interval by Student's t, standard deviation, and the difference seen with a power of 80 %."""
-    count, mean, spread = len(values), statistics.fmean(values), statistics.stdev(values)
-    error = spread / math.sqrt(count)
-    half = compute_student_quantile(0.975, count - 1) * error
-    seen = (compute_student_quantile(0.975, count - 1) + compute_student_quantile(0.8, count - 1)) * error
-    return [f"{mean:+.2f}", f"{mean - half:+.2f} to {mean + half:+.2f}", f"{spread:.2f}", f"{seen:.2f}"]
-
-
-def list_effects(rows: Sequence[Row], clip: float) -> list[list[str]]:
-    """Return a table of the two effects over the four arms of the grid: of the weight and of the direction."""
-    means = {
-        (weight, direction): _find_means(rows, "test", arm, clip)
-        for arm, (weight, direction, factor) in ARMS.items()
-        if factor == 1
-    }
-    table = [["effect", "difference", "95 % interval", "sd of differences", "would see"]]
-    seeds = list(means["sft", "sft"])
-    for name, signs in (
-        ("cl weight - sft weight", {("cl", "sft"): 1, ("cl", "cl"): 1, ("sft", "sft"): -1, ("sft", "cl"): -1}),
-        ("cl direction - sft direction", {("sft", "cl"): 1, ("cl", "cl"): 1, ("sft", "sft"): -1, ("cl", "sft"): -1}),
-    ):
-        values = [sum(sign * means[key][seed] for key, sign in signs.items()) / 2 for seed in seeds]
-        table.append([name, *describe_differences(values)])
-    return table
-
-
-def write_report(out: Path) -> None:
-    """Write report.md from rows.csv."""
-    with (out / "rows.csv").open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    parts = ["# Weights and directions on a small model", ""]
-    for clip in CLIPS:
-        shares = [float(row["clipped_share"]) for row in rows if row["clipped_share"] and float(row["clip"]) == clip]
-        title = f"Gradients clipped to a norm of {clip:g}" if clip else "Gradients not clipped"
-        parts += [f"## {title}", ""]
-        if shares:
-            parts += [f"Steps whose gradient was clipped: {statistics.fmean(shares):.0%} of those logged.", ""]
-        for table in (compare(rows, clip), list_effects(rows, clip)):
-            parts += format_markdown_table(table[0], table[1:])
-        parts += ["Learning rates on the development tasks:", ""]
-        table = [["arm", *(f"{rate:g}" for rate in RATES)]]
-        for arm in ARMS:
-            values = (_find_means(rows, "development", arm, clip, rate).values() for rate in RATES)
-            table.append([arm, *(f"{statistics.fmean(found):.2f}" for found in values)])
-        parts += format_markdown_table(table[0], table[1:])
-    write_bytes(out / "report.md", "\n".join(parts).encode())
-    print(out / "report.md")
-
-
-def main() -> None:
-    """Run the experiment or write its report."""
+def main() -> int:
+    """Run the experiment or its pilot, or write its report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=["run", "report"])
+    parser.add_argument("command", choices=["pilot", "run", "report"])
+    parser.add_argument("--scale", choices=SCALES, default="tiny")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--processes", type=int, default=2, help="runs at a time, one thread each")
     parser.add_argument("--set", action="append", default=[], help="a setting of all runs, as section.name=value")
     given = parser.parse_args()
+    scale = SCALES[given.scale]
     if given.command == "report":
-        write_report(given.out)
-        return
-    development = list_development(list(ARMS), CLIPS)
-    run_stage(development, given.out, given.processes, given.set)
-    rows = list(read_rows(given.out, development))
-    tested = list_test(rows, list(ARMS), CLIPS)
-    run_stage(tested, given.out, given.processes, given.set)
-    write_rows(given.out, [*rows, *read_rows(given.out, tested)])
+        write_report(given.out, scale)
+        return 0
+    how = (given.scale, given.out, given.processes, [*scale.prepare(given.out), *given.set])
+    if given.command == "pilot":
+        rows = run_stage(list_pilot(scale), *how)
+        write_rows(given.out / "rows.csv", rows)
+        go, lines = judge_pilot(rows, scale)
+        print("\n".join(lines))
+        return 0 if go else 1
+    rows = run_stage(list_development(scale), *how)
+    rows += run_stage(list_test(scale, rows), *how)
+    write_rows(given.out / "rows.csv", [*read_rows(given.out, list_pilot(scale)), *rows])
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
