@@ -63,11 +63,6 @@ class LeftOut:
     reason: str
 
 
-def find_twin_checks(runs: Sequence[Run]) -> list[TwinCheck]:
-    """Return a check for each set and twin that one reranker has comparable results for (`compare_twins`)."""
-    return compare_twins(runs)[0]
-
-
 def compare_twins(runs: Sequence[Run]) -> tuple[list[TwinCheck], list[LeftOut]]:
     """Return the checks and the pairs that are left out, sorted by twin and run: the order of `runs` does not count.
 

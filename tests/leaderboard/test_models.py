@@ -23,7 +23,7 @@ from mrb.leaderboard.tables.model_facts import (
 from mrb.leaderboard.tables.pairs import list_compared_runs
 from mrb.leaderboard.tables.runs import read_entries
 from mrb.leaderboard.tables.training_marks import find_training_marks
-from mrb.results.contamination import find_twin_checks
+from mrb.results.contamination import compare_twins
 from mrb.results.run import load_run
 from mrb.submission.reader import read_submission_folder
 from mrb.submission.verify import TaskVerification, VerificationRecord
@@ -142,7 +142,7 @@ def test_the_card_of_a_submission(trial: Path, tmp_path: Path) -> None:
 def test_a_page_has_the_contamination_check_of_a_set_and_its_twin(tmp_path: Path) -> None:
     folder = write_run_folder(tmp_path / "a", 0.5, suite=None, tasks=["scifact", "scifact-decontaminated"], queries=12)
     pages = read_pages(build([folder], tmp_path / "site").parent)
-    (check,) = find_twin_checks([load_run(folder)])
+    (check,) = compare_twins([load_run(folder)])[0]
     assert "Contamination check" in pages["models/a.html"].text
     assert f"{100 * check.gain_difference:+.2f}" in pages["models/a.html"].text
 

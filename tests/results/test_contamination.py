@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mrb.results.contamination import compare_twins, find_twin_checks, format_twin_checks
+from mrb.results.contamination import compare_twins, format_twin_checks
 from mrb.results.run import Run, load_run
 from tests.builders.command import read_refusal, run_mrb
 from tests.builders.run_folders import write_run_folder
@@ -20,7 +20,7 @@ PAIR = ["scifact", "scifact-decontaminated"]
 
 def test_gains_and_common_queries_are_those_of_the_two_results(tmp_path: Path) -> None:
     run = load_run(write_run_folder(tmp_path / "a", 0.5, suite=None, tasks=PAIR, queries=30))
-    (check,) = find_twin_checks([run])
+    (check,) = compare_twins([run])[0]
     whole, twin = (run[task_id] for task_id in PAIR)
     gains = [t.result.measures["nDCG@10"].mean - t.result.first_stage["nDCG@10"].mean for t in (whole, twin)]
     assert (check.gain, check.twin_gain) == tuple(gains) and check.gain_difference == gains[1] - gains[0]
@@ -40,8 +40,8 @@ def test_only_runs_of_one_reranker_at_one_depth_are_paired(tmp_path: Path) -> No
     whole, twin = made("whole", PAIR[0]), made("twin", PAIR[1])
     stranger, shallow = made("s", PAIR[1], reranker={"version": "2"}), made("d", PAIR[1], depth=10)
     runs = [load_run(path) for path in (whole, twin, stranger, shallow)]
-    assert [(c.run, c.task, c.twin) for c in find_twin_checks(runs)] == [("whole", *PAIR)]
-    assert find_twin_checks(runs[1:]) == []
+    assert [(c.run, c.task, c.twin) for c in compare_twins(runs)[0]] == [("whole", *PAIR)]
+    assert compare_twins(runs[1:])[0] == []
 
 
 def test_only_equal_conditions_compare_whatever_the_order_of_the_runs(tmp_path: Path) -> None:
