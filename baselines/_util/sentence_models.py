@@ -13,7 +13,8 @@ from mrb.data.items import Item
 from mrb.engine.control import spell_special_tokens
 from mrb.engine.training_mode import keep_training_mode
 from mrb.errors import AdapterError, to_one_line
-from mrb.hub.client import describe_failure, find_connection_error, is_offline
+from mrb.hub.client import is_offline
+from mrb.hub.retries import describe_failure, find_connection_error
 
 INSTALL = "pip install 'mrb[cross-encoder]'"
 

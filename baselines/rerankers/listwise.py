@@ -27,7 +27,8 @@ from mrb.engine.control import ControlTokens
 from mrb.engine.identity import describe_model, hash_loaded_checkpoint
 from mrb.engine.prompt_template import QWEN_IMAGE
 from mrb.errors import AdapterError, to_one_line
-from mrb.hub.client import describe_failure, find_connection_error, is_offline
+from mrb.hub.client import is_offline
+from mrb.hub.retries import describe_failure, find_connection_error
 from mrb.rerankers.model_card import ModelCard
 from mrb.rerankers.reranker import Request
 from mrb.rerankers.training_data import TrainingData

@@ -27,7 +27,7 @@ _UNION_COLOURS = ("blue", "red", "white")
 
 
 def match_layout(text: str, colour_map: Float64) -> float:
-    """Return how well a `colour_map` (8 x 8 x 11, see `Picture`) fits the layout that `text` describes, 0 to 1.
+    """Return how well a `colour_map` (8 x 8 x 11, see `ImageFeatures`) fits the layout that `text` describes, 0 to 1.
 
     It is the mean share of the expected colour over the cells for which the text names one; 0 if it names none.
     """

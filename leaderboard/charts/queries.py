@@ -20,7 +20,7 @@ WIDTH, LEFT, RIGHT, TOP, ROW = 384, 8, 376, 2, 33
 MAX_ROWS = 20
 """Rows of the plot; its table has all."""
 BANDS = ("100", "75 to under 100", "50 to under 75", "over 0 to under 50", "0")
-"""Bands of a query's value × 100, best first. The bounds are in `_shares`."""
+"""Bands of a query's value × 100, best first. The bounds are in `_count_shares`."""
 QUANTILES = (10, 25, 50, 75, 90)
 
 Float64 = npt.NDArray[np.float64]

@@ -65,7 +65,7 @@ def compute_tie_hashes(task_id: str, query_id: str, doc_ids: Iterable[str]) -> l
 def compute_sample_hash(task_id: str, query_id: str) -> int:
     """Return the sampling key of a query, an unsigned 64-bit integer: `mrb-lite` takes the queries with the smallest.
 
-    Computed like `tie_hash`, with `person` = "mrb-sample-v1" over (task id, query id).
+    Computed like `compute_tie_hash`, with `person` = "mrb-sample-v1" over (task id, query id).
     """
     digest = _fed(hashlib.blake2b(digest_size=8, person=_SAMPLE_PERSON), task_id, query_id)
     return int.from_bytes(digest.digest(), "big")

@@ -12,7 +12,8 @@ from mrb.candidates.candidate_sets import PublishedList, lookup_candidate_set
 from mrb.candidates.judgement_packs import read_pack
 from mrb.candidates.push_lists import LocalList, check_write_access
 from mrb.hub.address import HubFolder
-from mrb.hub.client import README, call_with_retries
+from mrb.hub.client import README
+from mrb.hub.retries import call_with_retries
 
 MADE = "<!-- Made by mrb candidates push. Remove this line to keep your own changes. -->"
 ENTRIES = "published_lists.toml"

@@ -15,7 +15,8 @@ from mrb.candidates.pull_lists import SUFFIX, ListInfo, verify_list
 from mrb.data.task import Task, load_task
 from mrb.errors import CandidatesError, DataError
 from mrb.hub.address import HubFolder
-from mrb.hub.client import README, call_with_retries, describe_error, is_offline, list_network_errors
+from mrb.hub.client import README, is_offline
+from mrb.hub.retries import call_with_retries, describe_error, list_network_errors
 from mrb.hub.xet import is_xet_failure
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ Float32 = npt.NDArray[np.float32]
 def select_top_k(
     task_id: str, query_id: str, doc_ids: Sequence[str], scores: Float32, depth: int
 ) -> tuple[list[str], Float32]:
-    """Select the top `depth` documents: score descending, equal scores by `tie_hash` ascending.
+    """Select the top `depth` documents: score descending, equal scores by `compute_tie_hash` ascending.
 
     The result does not depend on the order of the input. The hash is computed for tied documents only, because it costs
     more than the search.

@@ -20,7 +20,8 @@ from mrb.data.table_choice import choose_table, get_roles
 from mrb.data.task import Task
 from mrb.data.task_fields import Part
 from mrb.errors import DataError, MRBError, to_one_line
-from mrb.hub.client import call_with_retries, is_offline, list_files, read_readme_header
+from mrb.hub.client import is_offline, list_files, read_readme_header
+from mrb.hub.retries import call_with_retries
 from mrb.hub.table_discovery import detect_format, discover_tables
 
 BLOCK = 64 * 1024

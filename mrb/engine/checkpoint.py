@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from mrb._util.home import expand_user
 from mrb.engine.weight_files import find_weight_files
 from mrb.errors import AdapterError, to_one_line
-from mrb.hub.client import describe_failure, describe_refusal, find_connection_error, is_offline
+from mrb.hub.client import is_offline
+from mrb.hub.retries import describe_failure, describe_refusal, find_connection_error
 from mrb.hub.xet import retry_without_xet
 
 if TYPE_CHECKING:

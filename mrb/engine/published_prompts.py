@@ -22,18 +22,19 @@ def _format_chat(system: str, user: str) -> str:
     return _CHAT.replace("{system}", system).replace("{user}", user)
 
 
-# GMR (arXiv 2510.14824). The string is that of a public script that runs vec-ai/lychee-rerank-mm; the authors' own
+# The text of GMR and of Qwen3-VL-Reranker.
+# GMR (arXiv 2510.14824): the string is that of a public script that runs vec-ai/lychee-rerank-mm; the authors' own
 # code could not be read. A side with nothing in it leaves its place bare.
-_GMR_TEXT = _format_chat(_JUDGE, "<Instruct>: {instruction}<Query>:{query}{seam}\n<Document>:{document}")
-GMR = PromptTemplate("gmr", _GMR_TEXT, default_instruction=_PASSAGES)
+_INSTRUCT_TEXT = _format_chat(_JUDGE, "<Instruct>: {instruction}<Query>:{query}{seam}\n<Document>:{document}")
+GMR = PromptTemplate("gmr", _INSTRUCT_TEXT, default_instruction=_PASSAGES)
 # A contrastively trained model is scored by the logit of "yes" alone, as in its loss.
-GMR_CL = PromptTemplate("gmr-cl", _GMR_TEXT, score="positive", default_instruction=_PASSAGES)
+GMR_CL = PromptTemplate("gmr-cl", _INSTRUCT_TEXT, score="positive", default_instruction=_PASSAGES)
 
 # QwenLM/Qwen3-VL-Embedding, src/models/qwen3_vl_reranker.py: 32 x 32 pixels a token, NULL for an empty side, any number
 # of images before the text (since commit 8ce3aab).
 QWEN3_VL = PromptTemplate(
     "qwen3-vl-reranker",
-    _GMR_TEXT,
+    _INSTRUCT_TEXT,
     default_instruction="Given a search query, retrieve relevant candidates that answer the query.",
     empty="NULL",
     max_images=None,

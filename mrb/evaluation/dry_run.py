@@ -181,9 +181,9 @@ def probe(reranker: LoadedReranker, extent: Extent) -> Probe:
         if earlier is not None and spent + 2 * count / rate > PROBE_SECONDS:
             break
         new = {doc_id for item in group for doc_id in item.entry.doc_ids} - seen
-        first = again = _format_seconds(reranker, group, plan)
+        first = again = _time_scoring(reranker, group, plan)
         if earlier is not None:
-            again = min(first, _format_seconds(reranker, _exchanged(group, earlier), plan))
+            again = min(first, _time_scoring(reranker, _exchanged(group, earlier), plan))
         totals.append(extent.documents * (first - again) / max(len(new), 1) + plan.pairs * again / count)
         seen |= new
         earlier, rate = group[-1], count / first
@@ -193,7 +193,7 @@ def probe(reranker: LoadedReranker, extent: Extent) -> Probe:
     return Probe(Range(min(last) / margin, max(last) * margin), pairs)
 
 
-def _format_seconds(reranker: LoadedReranker, group: Sequence[PlannedRequest], plan: Plan) -> float:
+def _time_scoring(reranker: LoadedReranker, group: Sequence[PlannedRequest], plan: Plan) -> float:
     """Score the group and return the seconds that it took, never 0."""
     started = time.perf_counter()
     for _ in score_all(reranker, group, plan.data.task.id):

@@ -22,9 +22,9 @@ from mrb.evaluation.lock import lock_folder
 from mrb.evaluation.measure import TaskResult, measure
 from mrb.evaluation.outputs import discard_task, write_task
 from mrb.evaluation.plan import Float32, Plan, load_plan
+from mrb.evaluation.resume import refuse_other_set
 from mrb.evaluation.score_key import make_header
 from mrb.evaluation.spec import TaskSpec
-from mrb.evaluation.trial import refuse_other_set
 from mrb.results.run import Run, make_task_scores
 from mrb.results.schema import JOURNAL_FILE, RUN_FILE, Kind, RerankerInfo, RunRecord, read_run, write_run
 

@@ -19,9 +19,9 @@ from mrb.evaluation.lock import lock_folder
 from mrb.evaluation.measure import measure
 from mrb.evaluation.outputs import write_task
 from mrb.evaluation.plan import Float32, Plan, list_unscored, load_plan
+from mrb.evaluation.resume import refuse_replacement
 from mrb.evaluation.score_key import compute_score_key
 from mrb.evaluation.spec import Shard, TaskSpec
-from mrb.evaluation.trial import refuse_replacement
 from mrb.results.run import Run, TaskScores, make_task_scores
 from mrb.results.schema import (
     JOURNAL_FILE,

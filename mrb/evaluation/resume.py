@@ -1,139 +1,160 @@
-"""Before a run uses scores of an earlier call, it scores a few of them again, and these must agree.
-
-No hash covers everything that a score depends on: a model behind a URL, a file that an adapter reads, a package.
-"""
+"""What a call refuses to continue in a folder: another reranker's scores, another candidate set, or, for a trial of
+fewer queries or less depth, a whole result."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from pathlib import Path
 
-import numpy as np
-
+from mrb.candidates.load import read_list_sets
+from mrb.data.task import Suite, load_suite
+from mrb.data.task_filter import count_queries
 from mrb.errors import ResultError
-from mrb.evaluation.executor import Executor, Score
-from mrb.evaluation.failures import FailureBudget
-from mrb.evaluation.journal import Header, Journal
-from mrb.evaluation.plan import Entry, Float32, Plan
-from mrb.evaluation.spec import TaskSpec
-
-logger = logging.getLogger(__name__)
-
-SAMPLE = 4
-"""Number of queries scored again. A few suffice: a changed prompt or model changes the scores of every query."""
-PAIRS = 8
-"""Number of pairs of each of these queries, for pointwise rerankers."""
-TOLERANCE = 1e-3
-"""Largest difference accepted as numerical noise, as a share of the range (maximum - minimum) of the task's scores."""
-ROUNDING = 1e-6
-"""The same for an adapter that declares `batch_invariant`: another machine may round differently."""
-OWN_NOISE, MOST_NOISE = 4.0, 0.05
-"""For adapters whose scores depend on the batch: the accepted difference is OWN_NOISE times the difference between
-batches that is measured now, but at most the share MOST_NOISE of the range."""
+from mrb.evaluation.journal import Journal
+from mrb.evaluation.spec import RunSpec, TaskSpec
+from mrb.results.schema import (
+    JOURNAL_FILE,
+    RESULT_FILE,
+    RUN_FILE,
+    SHARD_FILE,
+    RerankerInfo,
+    Result,
+    RunRecord,
+    ShardRecord,
+    read_result,
+    read_run,
+    read_shard,
+)
 
 
-@dataclass(frozen=True)
-class ResumeCheck:
-    """Checks scores of an earlier call.
+def read_whole_result(folder: Path) -> Result | None:
+    """Return the task's result, None if there is none or it is a trial's.
 
-    `executor` scores again, `noise` is the largest difference that `mrb check --noise` has stored (0 if none),
-    `tolerant` says whether pairs may fail.
+    A result that cannot be read is not protected: it is written again from the journal.
     """
+    result = _read_result(folder)
+    return None if result is None or result.data.selection == "limit" else result
 
-    executor: Executor
-    noise: float
-    tolerant: bool
 
-    def verify_scores(self, spec: TaskSpec, plan: Plan, journal: Journal, changed: str = "") -> None:
-        """Score a few pairs of the plan's queries in the journal again; do nothing if none of them has a score.
+def _read_result(folder: Path) -> Result | None:
+    """Return the task's result, None if there is none or it cannot be read."""
+    try:
+        return read_result(folder / RESULT_FILE) if (folder / RESULT_FILE).is_file() else None
+    except ResultError:
+        return None
 
-        `changed` says what is known to have changed. Raises ResultError, which names the pair that differs most and
-        what to do.
-        """
-        executor, task_id, kept = self.executor, spec.task.id, journal.scores
-        chosen = _sample_entries(plan, kept, pointwise=executor.info.kind == "pointwise")
-        if not chosen:
-            return
-        again = "1 query is" if len(chosen) == 1 else f"{len(chosen)} queries are"
-        logger.info(f"{task_id}: {changed or 'checking kept scores'}: {again} scored again")
-        score = executor.open(spec, plan)
-        now = self._again(score, chosen)
-        values = np.concatenate([scores[np.isfinite(scores)] for scores in kept.values()])
-        spread = max(float(np.ptp(values)), 0.01 * float(np.abs(values).max()), 1e-9)
-        invariant = executor.info.batch_invariant
-        allowed = max((ROUNDING if invariant else TOLERANCE) * spread, self.noise)
-        if _find_worst(chosen, now, kept)[0] <= allowed:
-            return
-        if not invariant:
-            # Score again query by query, as whole lists. For an unchanged model the difference to the first attempt is
-            # the noise between batches.
-            whole = [plan.entry(entry.query_id).head(len(kept[entry.query_id])) for entry in chosen]
-            alone = self._again(score, whole, at_once=1)
-            apart = {e.query_id: alone[e.query_id][e.first : e.first + len(e.doc_ids)] for e in chosen}
-            own = max(_find_largest(now[query_id] - apart[query_id]) for query_id in apart)
-            allowed = max(allowed, min(OWN_NOISE * own, MOST_NOISE * spread))
-            chosen, now = whole, alone
-        difference, entry, position = _find_worst(chosen, now, kept)
-        if difference <= allowed:
-            return
-        hint = "" if invariant else "; where a model's scores move by themselves, mrb check --noise measures how far"
+
+def refuse_replacement(folder: Path, spec: TaskSpec) -> None:
+    """Raise ResultError if the task's folder has a whole result of more queries or more depth than `spec`."""
+    whole = read_whole_result(folder)
+    if whole is None:
+        return
+    queries, smaller = whole.counts.queries, []
+    if spec.limit is not None and (spec.limit < queries or (whole.data.selection == "sample" and spec.sample is None)):
+        smaller.append(f"--limit {spec.limit}")
+    if spec.sample is not None and whole.data.selection == "all" and spec.sample.queries < queries:
+        smaller.append(f"a sample of {spec.sample.queries}")
+    if spec.depth < whole.candidates.depth:
+        smaller.append(f"--depth {spec.depth}")
+    if smaller:
         raise ResultError(
-            f"{journal.path}: task {task_id}, query {entry.query_id!r}, candidate {entry.doc_ids[position]!r} scored "
-            f"{kept[entry.query_id][entry.first + position]} and scores {now[entry.query_id][position]} now"
-            f"{changed and f' ({changed})'}: not the same model's; --fresh starts over, or give another --name{hint}"
+            f"{folder / RESULT_FILE}: the result of {queries} queries at depth {whole.candidates.depth} would be "
+            f"replaced by {' and '.join(smaller)}; give the trial another --name or --out, or --fresh to discard it"
         )
 
-    def _again(self, score: Score, entries: Sequence[Entry], at_once: int = SAMPLE) -> dict[str, Float32]:
-        """Return query id -> the scores of the entry, NaN for pairs that fail. ResultError if all pairs fail."""
-        found: dict[str, Float32] = {}
-        for first in range(0, len(entries), at_once):
-            group = entries[first : first + at_once]
-            budget = FailureBudget(sum(len(entry.doc_ids) for entry in group)) if self.tolerant else None
-            found |= {record.query_id: record.scores for record in score(group, budget)}
-        if all(np.isnan(scores).all() for scores in found.values()):
-            raise ResultError(f"query {entries[0].query_id!r}: was scored before and fails now, as all that were tried")
-        return found
+
+def choose_suite(suite: Suite | None, earlier: RunRecord | None) -> Suite | None:
+    """Return the suite of a run's folder after a call: that of the call, or else of the `earlier` calls.
+
+    A call on a sub-suite leaves the folder of the whole suite as it is.
+    """
+    if earlier is None or earlier.suite is None:
+        return suite
+    before = load_suite(earlier.suite)
+    return before if suite is None or suite.part_of == before.id else suite
 
 
-def describe_changes(before: Header, now: Header) -> str:
-    """Return the differences as text, empty if there are none. Packages that only one run had imported are ignored."""
-    changed = ["the adapter's source changed"] if before.source_sha256 != now.source_sha256 else []
-    for name in sorted(before.packages.keys() & now.packages.keys()):
-        if before.packages[name] != now.packages[name]:
-            changed.append(f"{name} went from {before.packages[name]} to {now.packages[name]}")
-    return f"since these scores were written, {', '.join(changed)}" if changed else ""
+def refuse_mixture(folder: Path, spec: RunSpec, earlier: RunRecord) -> None:
+    """Raise ResultError if tasks of `spec` do not fit the other tasks in the folder.
+
+    A run of a suite holds tasks of the suite only, and any run holds the lists of one candidate set. The average is
+    over the tasks of the run's suite, or over all of its tasks; it exists only for one depth and over whole tasks, and
+    no call may take it away.
+    """
+    suite = choose_suite(spec.suite, earlier)
+    if suite is not None:
+        known = (*(task.id for task in spec.tasks), *earlier.tasks)
+        if outside := next((task_id for task_id in known if task_id not in suite.tasks), None):
+            raise ResultError(
+                f"{folder}: task {outside} is not in suite {suite.id}, whose run this folder holds; give another "
+                "--name or --out"
+            )
+    refuse_other_set(folder, read_list_sets(spec.tasks, spec.candidates), earlier)
+    averaged = suite.tasks if suite else earlier.tasks
+    chosen = {task.id for task in spec.tasks}
+    inside = not chosen.isdisjoint(averaged)
+    limited = any(spec.limit is not None and spec.limit < count_queries(task, spec.sample) for task in spec.tasks)
+    for task_id in averaged:
+        whole = None if task_id in chosen else read_whole_result(folder / task_id)
+        if whole is None:
+            continue
+        other = [f"--limit {spec.limit}"] if limited and (inside or suite is None) else []
+        if inside and spec.depth != whole.candidates.depth:
+            other.append(f"--depth {spec.depth}")
+        if other:
+            raise ResultError(
+                f"{folder}: has {task_id} with all its queries at depth {whole.candidates.depth}; "
+                f"{' and '.join(other)} for other tasks would leave the run without an average: give another --name "
+                "or --out"
+            )
 
 
-def _sample_entries(plan: Plan, kept: Mapping[str, Float32], *, pointwise: bool) -> list[Entry]:
-    """Return up to SAMPLE scored queries of the plan, with all candidates or, if pointwise, PAIRS adjacent ones."""
-    scored = [q for q in plan.query_ids if q in kept and np.isfinite(kept[q][: plan.size(q)]).any()]
-    chosen = scored[:: max(1, len(scored) // SAMPLE)][:SAMPLE]
-    entries = [plan.entry(query_id) for query_id in chosen]
-    return [_choose_telling_pairs(entry, kept[entry.query_id]) for entry in entries] if pointwise else entries
+def refuse_other_set(folder: Path, sets: Mapping[str, str], earlier: RunRecord) -> None:
+    """Raise ResultError if the folder has results of other tasks than those of `sets` on another candidate set.
+
+    `sets` gives the set of the list of each task that is scored now; results of these tasks are replaced or refused.
+    """
+    for task_id in earlier.tasks:
+        result = None if task_id in sets else _read_result(folder / task_id)
+        other = next((item for item in sets.items() if result and item[1] != result.candidates.track), None)
+        if result is not None and other is not None:
+            raise ResultError(
+                f"{folder}: has {task_id} on candidate set {result.candidates.track!r}, and the list of {other[0]} is "
+                f"of {other[1]!r}; a run has the lists of one set: give this one another --name or --out"
+            )
 
 
-def _choose_telling_pairs(entry: Entry, scores: Float32) -> Entry:
-    """Return PAIRS adjacent candidates around the score furthest from the query's median: pairs with equal scores would
-    not show a change."""
-    scores = scores[: len(entry.doc_ids)]
-    away = np.abs(scores - np.nanmedian(scores))
-    first = min(max(0, int(np.nanargmax(away)) - PAIRS // 2), max(0, len(scores) - PAIRS))
-    return entry.head(min(first + PAIRS, len(scores))).tail(first)
+def refuse_smaller_shard(folder: Path, shard: ShardRecord) -> None:
+    """Raise ResultError if `folder` holds a shard of a whole run and `shard` is of a trial."""
+    if not (folder / SHARD_FILE).is_file():
+        return
+    whole = read_shard(folder)
+    if whole.limit is None and (shard.limit is not None or shard.depth < whole.depth):
+        raise ResultError(
+            f"{folder}: holds a shard of a run of all queries at depth {whole.depth}; give the trial another --name or "
+            "--out, or --fresh to discard it"
+        )
 
 
-def _find_worst(
-    entries: Sequence[Entry], now: Mapping[str, Float32], kept: Mapping[str, Float32]
-) -> tuple[float, Entry, int]:
-    """Return (difference, entry, position in it) of the pair whose score changed most; failed pairs are left out."""
-    found = []
-    for entry in entries:
-        before = kept[entry.query_id][entry.first : entry.first + len(entry.doc_ids)]
-        difference = np.nan_to_num(np.abs(now[entry.query_id] - before))
-        position = int(np.argmax(difference))
-        found.append((float(difference[position]), entry, position))
-    return max(found, key=lambda one: one[0])
+def read_earlier_record(folder: Path, info: RerankerInfo, *, fresh: bool) -> RunRecord | None:
+    """Return the record of an earlier call in the same folder, to which this call adds tasks; None if there is none.
+
+    Raises ResultError if the folder holds scores of another reranker, unless `fresh`: then returns None. A call that
+    failed before its first score has left a record, but nothing to mix with.
+    """
+    if not (folder / RUN_FILE).exists():
+        return None
+    earlier = read_run(folder)
+    differing = earlier.reranker.describe_differences(info)
+    if not differing:
+        return earlier
+    if fresh or not any(_holds_scores(folder / task_id) for task_id in earlier.tasks):
+        return None
+    raise ResultError(
+        f"{folder}: holds scores of another run of {earlier.reranker.name} ({differing}); give another name to this "
+        "run (--name), or start over (--fresh)"
+    )
 
 
-def _find_largest(differences: Float32) -> float:
-    return float(np.nan_to_num(np.abs(differences)).max())
+def _holds_scores(folder: Path) -> bool:
+    return (folder / RESULT_FILE).exists() or bool(Journal(folder / JOURNAL_FILE).records)

@@ -18,20 +18,21 @@ from mrb.evaluation.estimate import count_from_registry
 from mrb.evaluation.executor import Executor, Start, open_in_process
 from mrb.evaluation.failures import FailureBudget, count_failed
 from mrb.evaluation.journal import Journal
+from mrb.evaluation.kept_scores import KeptScoresCheck, describe_changes
 from mrb.evaluation.lock import lock_folder
 from mrb.evaluation.measure import measure
 from mrb.evaluation.outputs import discard_task, write_task
 from mrb.evaluation.plan import Plan, list_unscored, load_plan
-from mrb.evaluation.resume import ResumeCheck, describe_changes
-from mrb.evaluation.score_key import compute_score_key, make_header
-from mrb.evaluation.spec import RunSpec, TaskSpec
-from mrb.evaluation.trial import (
+from mrb.evaluation.resume import (
     choose_suite,
+    read_earlier_record,
     read_whole_result,
     refuse_mixture,
     refuse_replacement,
     refuse_smaller_shard,
 )
+from mrb.evaluation.score_key import compute_score_key, make_header
+from mrb.evaluation.spec import RunSpec, TaskSpec
 from mrb.rerankers.declaration import find_uncovered_inputs
 from mrb.rerankers.ties import compute_tied_share, format_tie_warning
 from mrb.results.noise import describe_other_reranker, read_noise
@@ -39,7 +40,6 @@ from mrb.results.run import Run, TaskScores, load_tasks, make_task_scores
 from mrb.results.schema import (
     JOURNAL_FILE,
     RESULT_FILE,
-    RUN_FILE,
     SHARDS_FOLDER,
     NotCovered,
     RerankerInfo,
@@ -48,7 +48,6 @@ from mrb.results.schema import (
     ShardRecord,
     TaskTiming,
     read_result,
-    read_run,
     write_run,
     write_shard,
 )
@@ -80,7 +79,7 @@ def run(spec: RunSpec, start: Start = open_in_process) -> Run:
             logger.info(f"{executor.info.name}, version {executor.info.version or 'not stated'}: {loaded}")
         folder = spec.choose_folder(executor.info.name)
         # The table at the end shows the noise record: a damaged one is refused before hours of scoring.
-        check = ResumeCheck(executor, _read_noise(folder, executor.info), spec.allow_failures > 0)
+        check = KeptScoresCheck(executor, _read_noise(folder, executor.info), spec.allow_failures > 0)
         if spec.shard is not None:
             folder = folder / SHARDS_FOLDER / spec.shard.folder
         with lock_folder(folder):
@@ -90,12 +89,12 @@ def run(spec: RunSpec, start: Start = open_in_process) -> Run:
 class _Runner:
     """One call of `run` in a locked folder, with what it has done so far."""
 
-    def __init__(self, spec: RunSpec, executor: Executor, folder: Path, check: ResumeCheck) -> None:
+    def __init__(self, spec: RunSpec, executor: Executor, folder: Path, check: KeptScoresCheck) -> None:
         self._spec = spec
         self._executor = executor
         self._folder = folder
         self._check = check
-        self._earlier = _read_earlier(folder, executor.info, fresh=spec.fresh)
+        self._earlier = read_earlier_record(folder, executor.info, fresh=spec.fresh)
         self._refused = {task.id: find_uncovered_inputs(executor.info, task) for task in spec.tasks}
         self._timings: dict[str, TaskTiming] = {}
         self._measured: dict[str, TaskScores] = {}
@@ -328,30 +327,6 @@ def _load_earlier_plan(task: Task, result: Result, candidates: Path | None) -> t
             if plan.candidates.sha256 == result.candidates.sha256:
                 return spec, plan
     raise ResultError(f"its list {result.candidates.sha256[:12]} is not here")
-
-
-def _read_earlier(folder: Path, info: RerankerInfo, *, fresh: bool) -> RunRecord | None:
-    """Return the record of an earlier call in the same folder, to which this call adds tasks; None if there is none.
-
-    Raises ResultError if the folder holds scores of another reranker, unless `fresh`: then returns None. A call that
-    failed before its first score has left a record, but nothing to mix with.
-    """
-    if not (folder / RUN_FILE).exists():
-        return None
-    earlier = read_run(folder)
-    differing = earlier.reranker.describe_differences(info)
-    if not differing:
-        return earlier
-    if fresh or not any(_holds_scores(folder / task_id) for task_id in earlier.tasks):
-        return None
-    raise ResultError(
-        f"{folder}: holds scores of another run of {earlier.reranker.name} ({differing}); give another name to this "
-        "run (--name), or start over (--fresh)"
-    )
-
-
-def _holds_scores(folder: Path) -> bool:
-    return (folder / RESULT_FILE).exists() or bool(Journal(folder / JOURNAL_FILE).records)
 
 
 def _format_progress(task: Task, timing: TaskTiming | None, plan: Plan) -> str:

@@ -7,7 +7,8 @@ from functools import partial
 from pathlib import Path
 
 from mrb.errors import AdapterError, to_one_line
-from mrb.hub.client import MAX_FILES, README, call_with_retries, is_offline
+from mrb.hub.client import MAX_FILES, README, is_offline
+from mrb.hub.retries import call_with_retries
 
 FILES = (
     "config.json",

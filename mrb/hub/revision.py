@@ -15,8 +15,9 @@ from mrb._util.files import read_json, write_json
 from mrb._util.model import Model
 from mrb.errors import CandidatesError, format_first_problem
 from mrb.hub.address import HubFolder
-from mrb.hub.client import call_with_retries, is_offline
+from mrb.hub.client import is_offline
 from mrb.hub.manifest import find_cache_root
+from mrb.hub.retries import call_with_retries
 
 
 class _Resolved(Model):

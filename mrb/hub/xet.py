@@ -36,7 +36,7 @@ def retry_without_xet(action: Callable[[], T]) -> T:
 
 
 def uses_xet() -> bool:
-    """Return whether the client uses Xet for files that the Hub offers there."""
+    """Return whether huggingface_hub uses Xet for files that the Hub offers there."""
     from huggingface_hub import constants
 
     return not constants.HF_HUB_DISABLE_XET and find_spec("hf_xet") is not None

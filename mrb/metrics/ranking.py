@@ -1,6 +1,7 @@
 """The ranking rule: float32 scores descending, ties in the fixed hash order of the candidates.
 
-Every rank in MRB is computed here, so that no library's tie rule (document id, insertion order, sort order) decides a
+Every rank by a reranker's scores is computed here (`candidates/top_k.py` applies the same rule to a search), so that no
+library's tie rule (document id, insertion order, sort order) decides a
 result. `docs/scoring.md` gives the reason, `docs/design/scoring.md` lists the tests that guard the rule.
 """
 
@@ -30,8 +31,8 @@ def rank_candidates(
 ) -> Positions:
     """Return the positions of `doc_ids` in rank order, best first: int64[n].
 
-    Scores descend. Equal scores (0.0 and -0.0 are equal) are in the order of `tie_hash`, then of the document id. The
-    order of `doc_ids` and the ids of other candidates have no influence.
+    Scores descend. Equal scores (0.0 and -0.0 are equal) are in the order of `compute_tie_hash`, then of the document
+    id. The order of `doc_ids` and the ids of other candidates have no influence.
 
     Args:
         task_id: The task, an input of the tie hash.

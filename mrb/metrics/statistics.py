@@ -137,8 +137,9 @@ def compute_intervals(
 def compute_averages(samples: Sequence[TaskSample], *, level: float = LEVEL, resamples: int = RESAMPLES) -> Averages:
     """Return the averages over `samples` with intervals.
 
-    Each task is resampled with its own seed (`task_seed`), as for its own interval; the order of the samples does not
-    matter. Degrees of freedom are Satterthwaite's (Biometrics Bulletin 2, 1946). ValueError: no tasks, or one twice.
+    Each task is resampled with its own seed (`derive_task_seed`), as for its own interval; the order of the samples
+    does not matter. Degrees of freedom are Satterthwaite's (Biometrics Bulletin 2, 1946). ValueError: no tasks, or one
+    twice.
     """
     ordered = sort_samples(samples)
     tasks = [_resample(s.values, s.clusters, s.parts, derive_task_seed(s.task_id), resamples) for s in ordered]

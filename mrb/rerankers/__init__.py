@@ -1,1 +1,1 @@
-"""The contract of rerankers, the loading of adapters, and `mrb check`."""
+"""The contract of rerankers, and the loading of adapters."""

@@ -120,7 +120,8 @@ def check_remote(entry: ModelEntry) -> str:
 
     from huggingface_hub import HfApi
 
-    from mrb.hub.client import call_with_retries, is_offline
+    from mrb.hub.client import is_offline
+    from mrb.hub.retries import call_with_retries
 
     if "/" not in entry.checkpoint or " " in entry.checkpoint:
         return ""

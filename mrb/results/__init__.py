@@ -1,1 +1,1 @@
-"""Result files, runs, comparison, recomputation and export."""
+"""Result files, runs, comparison and export."""

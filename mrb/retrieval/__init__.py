@@ -1,4 +1,4 @@
-"""First stages: the `Retriever` contract, the order of a list, exact vector search, fusion, and candidate lists."""
+"""First stages: the `Retriever` contract, exact vector search, fusion, and the making of candidate lists."""
 
 from mrb.candidates.self_matches import RankedList
 from mrb.candidates.top_k import select_top_k

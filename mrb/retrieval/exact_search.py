@@ -108,7 +108,7 @@ class ExactSearch:
         self.width = queries.shape[1]
         self._depth = depth
         self._norms = _bound_norms(self._queries, query_ids, f"task {task_id}: queries")
-        with np.errstate(over="ignore"):  # such a length is above the limit of `_search_block`
+        with np.errstate(over="ignore"):  # such a length is above the limit of FLOAT32_LIMIT
             self._backend = open_backend(backend, self._queries.astype(np.float32, copy=False))
         self._found: list[tuple[list[str], Float32]] = [([], np.empty(0, np.float32))] * len(query_ids)
         self._cuts = np.full(len(query_ids), -np.inf, np.float64)

@@ -13,13 +13,13 @@ the model scores it now, and so is a scored pair that now fails.
 Two runs of an honest model differ by numeric noise. On each task, over the pairs that have both scores, these checks
 apply:
 
-- scores, if published: none may differ by more than the floor;
-- order, otherwise: no candidate may be ranked above another whose new score is higher by more than two floors;
+- scores, if published: none may differ by more than is allowed;
+- order, otherwise: no candidate may be ranked above another whose new score is higher by more than twice that;
 - listwise models, whose scores are ranks: the mean share over queries of pairs that change order;
 - nDCG@10: the mean absolute change.
 
-The floors are constants below. The validator's own noise record (`mrb check --noise`) may widen them, up to the limits
-below. A task without comparable pairs is refused.
+What is allowed is in the constants below. The validator's own noise record (`mrb check --noise`) may raise it, up to
+the limits below. A task without comparable pairs is refused.
 """
 
 from __future__ import annotations
@@ -62,15 +62,15 @@ QUERIES = 20
 """Queries of a task that are scored again. Whoever alters a tenth of a suite's queries stays undetected over 40 tasks
 of 20 queries with probability below 1e-36, over the nine of mini with 2e-9.
 """
-SCORE_FLOOR = TOLERANCE
+ALLOWED_DIFFERENCE = TOLERANCE
 """In standard deviations of the task's new scores; for listwise models the share of pairs that change order."""
-CHANGE_FLOOR = 0.01
+ALLOWED_CHANGE = 0.01
 """Limit of a task's mean absolute change of nDCG@10, as a fraction."""
 WIDENED = 2.0
 """Factor on a noise record's largest difference and mean change: other queries, another machine."""
-MAX_SCORE_FLOOR = 5 * SCORE_FLOOR
-MAX_CHANGE_FLOOR = 5 * CHANGE_FLOOR
-"""A noise record cannot widen a floor beyond these. If a model moves more, scoring again shows nothing."""
+MAX_ALLOWED_DIFFERENCE = 5 * ALLOWED_DIFFERENCE
+MAX_ALLOWED_CHANGE = 5 * ALLOWED_CHANGE
+"""A noise record cannot raise what is allowed beyond these. If a model moves more, scoring again shows nothing."""
 _ROUNDING = 1e-9
 
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -78,7 +78,7 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class TaskVerification(Model):
-    """One task: counts, the differences found, and the floor of each.
+    """One task: counts, the differences found, and what was allowed of each.
 
     `pairs` were compared, `failed_pairs` failed in both runs. `largest_difference` is in standard deviations of the new
     scores (for listwise models the mean share of pairs that change order), `mean_change` is the mean absolute change of
@@ -89,9 +89,9 @@ class TaskVerification(Model):
     pairs: Count
     failed_pairs: Annotated[int, Field(ge=0)] = 0
     largest_difference: Amount
-    allowed_difference: Annotated[float, Field(ge=0, le=MAX_SCORE_FLOOR + _ROUNDING)]
+    allowed_difference: Annotated[float, Field(ge=0, le=MAX_ALLOWED_DIFFERENCE + _ROUNDING)]
     mean_change: Fraction
-    allowed_change: Annotated[float, Field(ge=0, le=MAX_CHANGE_FLOOR)]
+    allowed_change: Annotated[float, Field(ge=0, le=MAX_ALLOWED_CHANGE)]
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
@@ -106,7 +106,7 @@ class TaskVerification(Model):
 class VerificationRecord(Model):
     """`verified/<submission>.json`: a record that a validator's own run of the model agrees.
 
-    `content` is the submission's content hash, `noise` the hash of the noise record that widened the floors,
+    `content` is the submission's content hash, `noise` the hash of the noise record that raised what is allowed,
     `not_verified` the tasks that could not be scored here, with the reasons.
     """
 
@@ -130,7 +130,7 @@ class VerificationRecord(Model):
 
 
 @dataclass(frozen=True)
-class _Floors:
+class _Allowed:
     """Allowed change of scores (in their own unit) and of the mean nDCG@10."""
 
     score: float
@@ -262,9 +262,9 @@ class _Task:
             )
         scores = np.concatenate(list(self.now.values()))
         scale = float(np.std(scores[~np.isnan(scores)], dtype=np.float64))
-        floors = self._floors(noise, scale)
+        limits = self._find_allowed(noise, scale)
         if self.kind == "listwise":
-            largest, allowed = self._swapped(), SCORE_FLOOR
+            largest, allowed = self._count_swapped(), ALLOWED_DIFFERENCE
             if largest > allowed:
                 raise ResultError(
                     f"{self.path}: the model orders the chosen queries otherwise: {largest:.1%} of the pairs of "
@@ -272,16 +272,16 @@ class _Task:
                 )
         else:
             unit = scale or 1.0
-            largest = max(self._difference(query_id, floors.score) for query_id in self.stated) / unit
-            allowed = floors.score / unit
+            largest = max(self._find_difference(query_id, limits.score) for query_id in self.stated) / unit
+            allowed = limits.score / unit
         return TaskVerification(
             queries=len(self.stated),
             pairs=self.plan.pairs - failed,
             failed_pairs=failed,
             largest_difference=largest,
             allowed_difference=allowed,
-            mean_change=self._change(floors.change),
-            allowed_change=floors.change,
+            mean_change=self._find_change(limits.change),
+            allowed_change=limits.change,
         )
 
     def _score_again(self, reranker: LoadedReranker) -> dict[str, Float32]:
@@ -310,30 +310,30 @@ class _Task:
                 doc_id = self.plan.entry(query_id).doc_ids[place]
                 raise ResultError(f"{self.path}: query {query_id!r}: candidate {doc_id!r} {words}")
 
-    def _floors(self, noise: NoiseRecord | None, scale: float) -> _Floors:
+    def _find_allowed(self, noise: NoiseRecord | None, scale: float) -> _Allowed:
         task_id = self.plan.data.task.id
         known = None if noise is None else noise.tasks.get(task_id)
-        score, change = SCORE_FLOOR * scale, CHANGE_FLOOR
+        score, change = ALLOWED_DIFFERENCE * scale, ALLOWED_CHANGE
         if known is not None:
             change = max(change, WIDENED * known.mean_change)
-            if self.kind != "listwise":  # its record counts ranks; the share of pairs has its own floor
+            if self.kind != "listwise":  # its record counts ranks; the share of pairs has a limit of its own
                 score = max(score, WIDENED * known.largest_difference)
         for found, limit, words in (
-            (score, MAX_SCORE_FLOOR * scale, "scores"),
-            (change, MAX_CHANGE_FLOOR, "nDCG@10"),
+            (score, MAX_ALLOWED_DIFFERENCE * scale, "scores"),
+            (change, MAX_ALLOWED_CHANGE, "nDCG@10"),
         ):
             if found > limit:
                 raise ResultError(
                     f"the noise record lets {words} of {task_id} move by {found:.3g}, at most {limit:.3g} may: a model "
                     "that moves further cannot be verified by scoring again"
                 )
-        return _Floors(score, change)
+        return _Allowed(score, change)
 
-    def _difference(self, query_id: str, floor: float) -> float:
+    def _find_difference(self, query_id: str, allowed: float) -> float:
         """Return how far a query's scores moved; 0.0 if all of its pairs failed.
 
         With scores this is the largest difference of one score; without scores, half of the largest score gap that
-        contradicts the submitted order. Raises ResultError if it exceeds `floor`.
+        contradicts the submitted order. Raises ResultError if it exceeds `allowed`.
         """
         doc_ids, before, now = self.plan.entry(query_id).doc_ids, self.stated[query_id], self.now[query_id]
         scored = np.flatnonzero(~np.isnan(before))
@@ -357,11 +357,11 @@ class _Task:
                 f"candidate {doc_ids[order[above]]!r} is submitted above {doc_ids[order[below]]!r}, the model gives "
                 f"{ranked[above]:.6g} and {ranked[below]:.6g}"
             )
-        if found > floor:
-            raise ResultError(f"{self.path}: query {query_id!r}: {words}; the noise floor is {floor:.3g}")
+        if found > allowed:
+            raise ResultError(f"{self.path}: query {query_id!r}: {words}; at most {allowed:.3g} is noise")
         return found
 
-    def _swapped(self) -> float:
+    def _count_swapped(self) -> float:
         """Return the mean share over queries of pairs that change order."""
         before, now = (
             {
@@ -377,19 +377,19 @@ class _Task:
         found = compare_scores("listwise", self.plan.data.task.id, before, now, 1.0)
         return float(np.mean([difference.size for difference in found]))
 
-    def _change(self, floor: float) -> float:
-        """Return the mean absolute change of nDCG@10. Raises ResultError if it exceeds `floor`."""
-        before, now = self._ndcg(self.stated), self._ndcg(self.now)
+    def _find_change(self, allowed: float) -> float:
+        """Return the mean absolute change of nDCG@10. Raises ResultError if it exceeds `allowed`."""
+        before, now = self._compute_ndcg(self.stated), self._compute_ndcg(self.now)
         change = float(np.abs(now - before).mean())
-        if change > floor:
+        if change > allowed:
             worst = self.plan.query_ids[int(np.argmax(np.abs(now - before)))]
             raise ResultError(
                 f"{self.path}: nDCG@10 of the chosen queries changes by {100 * change:.2f} points on average, most on "
-                f"query {worst!r}; {100 * floor:.2f} may be noise"
+                f"query {worst!r}; {100 * allowed:.2f} may be noise"
             )
         return change
 
-    def _ndcg(self, scores: dict[str, Float32]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    def _compute_ndcg(self, scores: dict[str, Float32]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
         task_id = self.plan.data.task.id
         rankings = {}
         for query_id in self.plan.query_ids:

@@ -27,7 +27,7 @@ CORPUS = "corpus/corpus-00000-of-00001.parquet"
 PULL = ("data", "pull", "--task", "nights")
 IMPATIENT = {"HF_HUB_DOWNLOAD_TIMEOUT": "1"}
 SIZED = sized.__file__
-HASTY = "import mrb.hub.client as hub; hub.WAITS = (0.05,); from mrb.cli.main import main; main()"
+HASTY = "import mrb.hub.retries as hub; hub.WAITS = (0.05,); from mrb.cli.main import main; main()"
 
 
 @pytest.mark.parametrize("fault", ["drop", "429", "500", "slow", "stall", "corrupt"])

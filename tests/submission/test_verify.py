@@ -24,8 +24,8 @@ from mrb.results.schema import parse_file
 from mrb.submission.reader import read_submission_folder
 from mrb.submission.validate import validate_submission
 from mrb.submission.verify import (
-    CHANGE_FLOOR,
-    SCORE_FLOOR,
+    ALLOWED_CHANGE,
+    ALLOWED_DIFFERENCE,
     VerificationRecord,
     choose_queries,
     verify_submission,
@@ -90,8 +90,8 @@ def test_an_honest_submission_is_verified_and_the_record_says_how(submission: Pa
     assert record.tasks[TASK].queries == 5 and record.tasks[TASK].pairs == 125
     assert record.largest_difference == 0.0 and record.tasks[TASK].mean_change == 0.0
     # Which queries are chosen, and so the unit that the floor is multiplied by and divided by again, differs each time.
-    assert record.tasks[TASK].allowed_difference == pytest.approx(SCORE_FLOOR)
-    assert record.tasks[TASK].allowed_change == CHANGE_FLOOR
+    assert record.tasks[TASK].allowed_difference == pytest.approx(ALLOWED_DIFFERENCE)
+    assert record.tasks[TASK].allowed_change == ALLOWED_CHANGE
     assert record.content == received.submission.content_hash and record.salt == "drawn after it came"
     assert abs((date.today() - date.fromisoformat(record.date)).days) <= 1
     assert record.environment["machine"] and record.environment["cores"]
@@ -184,7 +184,7 @@ def test_noise_passes_and_more_than_noise_does_not(
     record = verify_submission(received, load(0.2), salt="any")
     assert 0 < record.largest_difference < 0.01 if scored else record.largest_difference < 0.01
     words = "is submitted with" if scored else "is submitted above"
-    with pytest.raises(ResultError, match=rf"query '.*': candidate '.*' {words} .*the noise floor is"):
+    with pytest.raises(ResultError, match=rf"query '.*': candidate '.*' {words} .*at most .* is noise"):
         verify_submission(received, load(9.0), salt="any")
 
 
@@ -198,7 +198,7 @@ def test_a_noise_record_widens_the_floor_for_its_own_model_only(
     write_noise(tmp_path, quiet)
     moved = quiet.tasks[TASK].model_copy(update={"largest_difference": 2.0, "mean_change": 0.02, "largest_change": 0.4})
     loud = NoiseRecord.model_validate(quiet.model_dump() | {"tasks": {TASK: moved}, "floor": 0.02})
-    with pytest.raises(ResultError, match="the noise floor is"):
+    with pytest.raises(ResultError, match="is noise"):
         verify_submission(received, load(2.0), salt="any", noise=read_noise(tmp_path))
     record = verify_submission(received, load(2.0), salt="any", noise=loud)
     assert record.noise and record.tasks[TASK].allowed_change == 0.04
