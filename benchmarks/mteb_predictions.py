@@ -20,7 +20,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from mrb.data.mteb_names import load_mteb_names
+from mrb.data.mteb_facts import load_mteb_names
 from mrb.data.task import load_suite
 
 

@@ -36,7 +36,7 @@ from mrb.leaderboard.site import Site, make_site
 from mrb.leaderboard.snapshots import check_free, find_next_number, write_index, write_snapshot
 from mrb.leaderboard.tables.runs import read_entries
 from mrb.leaderboard.verification import read_verified
-from mrb.results.hub_card import split_benchmark
+from mrb.results.hub_metadata import split_benchmark
 
 
 class PageKind(Protocol):

@@ -22,13 +22,13 @@ class HeldOut:
 
     def has_image(self, image: ImageHandle) -> bool:
         """Return whether an image is that of test data, by its pixels."""
-        return self._find([hash_image(image)])
+        return self._is_held_out([hash_image(image)])
 
     def has_text(self, text: str) -> bool:
         """Return whether a text is the whole of test data."""
-        return self._find([hash_text(text)])
+        return self._is_held_out([hash_text(text)])
 
-    def _find(self, keys: list[int]) -> bool:
+    def _is_held_out(self, keys: list[int]) -> bool:
         found = {task for tasks in self.index.find_tasks(keys).values() for task in tasks}
         self.hits.update(found)
         return bool(found)

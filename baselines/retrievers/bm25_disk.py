@@ -33,7 +33,7 @@ SHARD_TOKENS = 16_000_000
 """A shard is full at either limit; building one takes about 60 bytes per token."""
 FREQUENT = 8
 """A word in more than one of so many documents of a shard is added to all of them at once."""
-THREADS = 8
+MAX_THREADS = 8
 """The most shards that are searched at a time: each holds the contributions of all the queries' words."""
 SMALLEST = np.float32(np.finfo(np.float32).smallest_subnormal)
 NO_TEXT = (
@@ -74,7 +74,7 @@ class DiskIndex:
 
         Contains the `depth` best and all that tie with the last of them, perhaps more, unordered: `select_top_k` orders
         and cuts them. Only documents that share a word with the query are found. One thread for each core, up to
-        THREADS, searches a shard at a time; the result does not depend on their number.
+        MAX_THREADS, searches a shard at a time; the result does not depend on their number.
         """
         wanted = {word for query in queries for word in query}
         for shard in self._shards:
@@ -89,7 +89,7 @@ class DiskIndex:
         parts: list[list[tuple[Int64, Float32]]] = []
         with (
             start_progress("searching", "shards", len(self._shards)) as bar,
-            ThreadPoolExecutor(min(THREADS, count_cores())) as threads,
+            ThreadPoolExecutor(min(MAX_THREADS, count_cores())) as threads,
         ):
             for found in threads.map(lambda shard: shard.search(queries, weights, depth, least), self._shards):
                 parts.append(found)

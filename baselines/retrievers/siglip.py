@@ -39,7 +39,7 @@ class SigLIP(TwoTowers):
         trained_on=TrainingData("mteb 2.26.24: WebLI alone"),
     )
     model = "google/siglip-base-patch16-224"
-    commit = "7fd15f0689c79d79e38b1c2e2e2370a7bf2761ed"
+    revision = "7fd15f0689c79d79e38b1c2e2e2370a7bf2761ed"
     model_type = "siglip"
     loader = "SiglipModel"
     padding = "max_length"
@@ -54,7 +54,7 @@ class SigLIP2(SigLIP):
         "375M", compared_with="our own reading", trained_on=TrainingData("mteb 2.26.24: WebLI alone")
     )
     model = "google/siglip2-base-patch16-224"
-    commit = "75de2d55ec2d0b4efc50b3e9ad70dba96a7b2fa2"
+    revision = "75de2d55ec2d0b4efc50b3e9ad70dba96a7b2fa2"
     refused: ClassVar[Mapping[str, str]] = {
         "siglip2": "a NaFlex variant, which keeps an image's shape; those of a fixed size are supported"
     }

@@ -20,7 +20,7 @@ from mrb.leaderboard.tables.board import SUMMARY, TASKS, Board, Tab
 from mrb.leaderboard.tables.cells import BLANK, CellText, escape_invisible
 from mrb.leaderboard.tables.rows import Cell
 from mrb.metrics.measures import HEADLINE
-from mrb.results.hub_card import format_eval_results
+from mrb.results.hub_metadata import format_eval_results
 
 CITATION = "data/citation.bib"
 _MARKS = str.maketrans("", "", "✓◆○")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-THREADS = "OMP_NUM_THREADS"
+THREADS_VARIABLE = "OMP_NUM_THREADS"
 """The environment variable by which numeric libraries, and MRB's workers, are told their number of threads."""
 
 

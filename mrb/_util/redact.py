@@ -97,7 +97,7 @@ def remember_secrets(options: Mapping[str, object]) -> None:
 
 
 @dataclass(frozen=True, eq=False)  # compared by identity: a hash of its texts for every text read would cost more
-class _Here:
+class _Literals:
     """Literal text to replace: the secrets known now, the home folder, the host's names."""
 
     secrets: re.Pattern[str] | None
@@ -105,7 +105,7 @@ class _Here:
     hosts: re.Pattern[str] | None
 
 
-def _find_literals() -> _Here:
+def _find_literals() -> _Literals:
     """Return the literals of this process; read once per record, not once per text."""
     named = {value for name, value in os.environ.items() if name not in _FOLDERS and is_secret_name(name)}
     environment = {value for value in named if len(value) >= SHORTEST}
@@ -118,11 +118,11 @@ def _find_literals() -> _Here:
 
 
 @lru_cache(maxsize=16)  # one object for the same literals: the cache of `_redact_text` is by it
-def _compile_literals(secrets: frozenset[str], homes: frozenset[str], hosts: frozenset[str]) -> _Here:
+def _compile_literals(secrets: frozenset[str], homes: frozenset[str], hosts: frozenset[str]) -> _Literals:
     def join(texts: frozenset[str]) -> str:
         return "|".join(map(re.escape, sorted(texts, key=len, reverse=True)))
 
-    return _Here(
+    return _Literals(
         re.compile(join(secrets)) if secrets else None,
         tuple(sorted(homes)),
         re.compile(rf"(?<![A-Za-z0-9-])(?:{join(hosts)})(?![A-Za-z0-9-])") if hosts else None,
@@ -146,11 +146,12 @@ def redact(value: Any) -> Any:
 
 
 def redact_shapes(value: Any) -> Any:
-    """Return a JSON value as `redact` does, by the shape and the name of a text alone: the same on every machine."""
+    """Return a JSON value as `redact` does without what only this machine knows (its secrets, home folder and hosts):
+    the result is the same everywhere."""
     return _redact(value, _compile_literals(frozenset(), frozenset(), frozenset()))
 
 
-def _hide_secrets(text: str, here: _Here) -> str:
+def _hide_secrets(text: str, here: _Literals) -> str:
     if here.secrets is not None:
         text = here.secrets.sub(SECRET, text)
     text = _SHAPES.sub(SECRET, text)
@@ -158,7 +159,7 @@ def _hide_secrets(text: str, here: _Here) -> str:
 
 
 @lru_cache(maxsize=4096)  # the names in a submission repeat for every task and measure
-def _redact_text(text: str, here: _Here) -> str:
+def _redact_text(text: str, here: _Literals) -> str:
     text = _hide_secrets(text, here)
     if "=" in text or ":" in text:
         text = _hide_named(text)
@@ -169,7 +170,7 @@ def _redact_text(text: str, here: _Here) -> str:
     return text if here.hosts is None else here.hosts.sub(HOST, text)
 
 
-def _redact(value: Any, here: _Here) -> Any:
+def _redact(value: Any, here: _Literals) -> Any:
     if isinstance(value, _NUMBERS):  # most values of a record: asked first, for speed
         return value
     if isinstance(value, str):
@@ -185,7 +186,7 @@ def _redact(value: Any, here: _Here) -> Any:
     return value
 
 
-def _redact_items(values: list[Any], here: _Here) -> list[Any]:
+def _redact_items(values: list[Any], here: _Literals) -> list[Any]:
     """Redact a list. In a command line, `some_key=VALUE` and the word after `--some-key` are secrets."""
     found: list[Any] = []
     for place, value in enumerate(values):
@@ -201,7 +202,7 @@ def _redact_items(values: list[Any], here: _Here) -> list[Any]:
     return found
 
 
-def _redact_named(name: str, value: Any, here: _Here) -> Any:
+def _redact_named(name: str, value: Any, here: _Literals) -> Any:
     if is_secret_name(name) and not isinstance(value, bool | None) and value != "":
         return SECRET
     return _redact(value, here)
@@ -218,7 +219,7 @@ def _parse_json(text: str) -> Any:
     return found if isinstance(found, dict | list) else None
 
 
-def _dump_redacted(text: str, inner: Any, here: _Here) -> str:
+def _dump_redacted(text: str, inner: Any, here: _Literals) -> str:
     found = _redact(inner, here)
     return text if found == inner else json.dumps(found, ensure_ascii=False)
 

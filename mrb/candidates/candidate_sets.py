@@ -25,7 +25,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 ITEM_KINDS: dict[str, Kind] = {"t": "text", "i": "image", "vd": "page", "it": "image+text"}
 
 
-class Encoder(Model):
+class FirstStageCost(Model):
     """What a first stage takes, for estimates.
 
     One with a model has its checkpoint and 10^12 operations per item of each kind (`teraflops`). One that needs no GPU
@@ -71,8 +71,8 @@ class CandidateSet(Model):
             )
         return self.first_stages[task.type]
 
-    def names(self, task: Task) -> tuple[str, ...]:
-        """Return the first-stage names that a list of the task may state.
+    def list_accepted_names(self, task: Task) -> tuple[str, ...]:
+        """Return the first-stage list_accepted_names that a list of the task may state.
 
         They are the task's first stage and the fusion of all first stages of the set. The fusion omits those that do
         not cover the task, so it gives the same list. Of a set that others publish, it is the first stage they name.
@@ -88,7 +88,7 @@ class CandidateSets(Model):
 
     schema_version: Literal[1]
     most_per_second: dict[Kind, Positive]
-    encoders: tuple[Encoder, ...]
+    encoders: tuple[FirstStageCost, ...]
     sets: tuple[CandidateSet, ...]
 
     @model_validator(mode="after")
@@ -98,7 +98,7 @@ class CandidateSets(Model):
             if one.publisher is not None:
                 continue
             for part in {part for name in one.first_stages.values() for part in name.split("+")} - known:
-                raise ValueError(f"candidate set {one.id!r} names {part!r}, whose cost is not stated")
+                raise ValueError(f"candidate set {one.id!r} list_accepted_names {part!r}, whose cost is not stated")
         if len({one.id for one in self.sets}) < len(self.sets):
             raise ValueError("a candidate set is listed twice")
         return self
@@ -158,18 +158,18 @@ def load_published_lists() -> PublishedLists:
     """Load the published lists that this version of MRB knows.
 
     Raises:
-        TaskError: A list names an unknown candidate set or task.
+        TaskError: A list list_accepted_names an unknown candidate set or task.
     """
     published = read_toml(PublishedLists, locate_task_folder() / "published_lists.toml")
     for one in published.lists:
-        find_candidate_set(one.candidate_set)
+        get_candidate_set(one.candidate_set)
         load_task(one.task)
     return published
 
 
-def find_candidate_set(set_id: str) -> CandidateSet:
+def get_candidate_set(set_id: str) -> CandidateSet:
     """Return the candidate set of this name. TaskError, which lists the known ones, if there is none."""
-    found = lookup_candidate_set(set_id)
+    found = find_candidate_set(set_id)
     if found is None:
         known = ", ".join(one.id for one in load_candidate_sets().sets)
         raise TaskError(f"unknown candidate set {set_id!r}; there are: {known}")
@@ -208,7 +208,7 @@ def list_published_sets(task_id: str) -> list[str]:
     return [one.candidate_set for one in load_published_lists().lists if one.task == task_id]
 
 
-def lookup_candidate_set(set_id: str | None) -> CandidateSet | None:
+def find_candidate_set(set_id: str | None) -> CandidateSet | None:
     """Return the candidate set of this name, None for any other name: those are free for users."""
     return next((one for one in load_candidate_sets().sets if one.id == set_id), None)
 
@@ -219,12 +219,12 @@ def check_candidate_set(set_id: str, first_stage: str, depth: int, task: Task, w
     Raises:
         CandidatesError: Names the list (`where`), the stated first stage and depth, and the expected ones.
     """
-    known = lookup_candidate_set(set_id)
+    known = find_candidate_set(set_id)
     if known is None or (known.publisher is not None and find_published_list(set_id, task.id) is None):
         return
-    if first_stage in known.names(task) and depth == known.depth:
+    if first_stage in known.list_accepted_names(task) and depth == known.depth:
         return
-    wanted = f"{known.names(task)[0]} at depth {known.depth}"
+    wanted = f"{known.list_accepted_names(task)[0]} at depth {known.depth}"
     raise CandidatesError(
         f"{where}: in candidate set {known.id} the list of {task.id} is made by {wanted}, not by {first_stage!r} at "
         f"depth {depth}; give it another --candidate-set"

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from mrb._util.files import open_atomically
 from mrb.candidates.lists import Candidates, check_task
 from mrb.candidates.task_scores import PREDICTIONS, IdForms, find_id_forms
-from mrb.data.mteb_names import load_mteb_names
+from mrb.data.mteb_facts import load_mteb_names
 from mrb.data.task import Task
 from mrb.errors import CandidatesError
 

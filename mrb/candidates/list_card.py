@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mrb._util.files import write_bytes
 from mrb._util.format import format_tasks
-from mrb.candidates.candidate_sets import PublishedList, lookup_candidate_set
+from mrb.candidates.candidate_sets import PublishedList, find_candidate_set
 from mrb.candidates.judgement_packs import read_pack
 from mrb.candidates.push_lists import LocalList, check_write_access
 from mrb.hub.address import HubFolder
@@ -89,7 +89,7 @@ def write_entries(folder: Path, lists: Sequence[LocalList], pushed: HubFolder) -
     entries = []
     for one in lists:
         made = one.about.provenance
-        if lookup_candidate_set(made.track) is not None:
+        if find_candidate_set(made.track) is not None:
             entry = PublishedList(
                 candidate_set=made.track,
                 task=made.task,

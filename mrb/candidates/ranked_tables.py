@@ -6,7 +6,7 @@ A data set for reranking in mteb has them in the config `top_ranked`, or in one 
 
 from __future__ import annotations
 
-from mrb.candidates.candidate_sets import PublishedList, find_candidate_set
+from mrb.candidates.candidate_sets import PublishedList, get_candidate_set
 from mrb.candidates.lists import Candidates
 from mrb.candidates.score_files import Scores, import_candidates, read_scores
 from mrb.data.corpus_subset import NeededDocuments
@@ -50,13 +50,13 @@ def make_ranked_list(published: PublishedList, task: Task) -> Candidates:
         ResultError: A table cannot be read.
         DataError: A repository cannot be read.
     """
-    chosen = find_candidate_set(published.candidate_set)
+    chosen = get_candidate_set(published.candidate_set)
     scores = read_ranked_tables(published)
     data = load_task_data(task, needed=NeededDocuments.of(doc_id for found in scores.values() for doc_id in found))
     return import_candidates(
         data,
         scores,
-        first_stage=chosen.names(task)[0],
+        first_stage=chosen.list_accepted_names(task)[0],
         depth=chosen.depth,
         candidate_set=chosen.id,
         skip_unknown=True,

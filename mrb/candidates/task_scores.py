@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mrb.candidates.score_files import Format, Scores, read_scores
-from mrb.data.mteb_names import load_mteb_names
+from mrb.data.mteb_facts import load_mteb_names
 from mrb.data.task import Task
 from mrb.data.task_fields import Part
 from mrb.errors import ResultError

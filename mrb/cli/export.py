@@ -87,7 +87,7 @@ def command(
 def _format(runs: Sequence[Run], form: str, measure: str, intervals: bool, benchmark: str) -> str:
     from mrb.results.export import format_csv, format_latex
     from mrb.results.export_table import format_csv_runs, format_latex_runs, format_markdown_runs
-    from mrb.results.hub_card import format_eval_results, format_model_index
+    from mrb.results.hub_metadata import format_eval_results, format_model_index
 
     if form == "model-index":
         return format_model_index(runs[0])

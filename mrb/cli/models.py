@@ -64,7 +64,7 @@ def _format_list(role: Role, entries: Sequence[ModelEntry], found: Mapping[tuple
         if remote := found.get((entry.name, entry.role)):
             state = f"{state}; {remote}"
         first = [entry.name, _shorten_inputs(entry.takes), entry.size or "-", _shorten(entry.licence)]
-        rows.append([*first, _count_seen(entry), state])
+        rows.append([*first, _format_seen(entry), state])
     yield from format_table(rows, left=range(6), drop=("SEEN", "SIZE"), screen=_find_screen())
 
 
@@ -101,7 +101,7 @@ def _format_page(entry: ModelEntry, remote: str | None) -> Iterator[str]:
     yield f"$ {entry.command}"
 
 
-def _count_seen(entry: ModelEntry) -> str:
+def _format_seen(entry: ModelEntry) -> str:
     if entry.trained_on is None:
         return "?" if entry.size else "-"
     return str(list(entry.trained_on.values()).count("trained-on"))

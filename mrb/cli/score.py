@@ -60,7 +60,7 @@ def command(
     from mrb._util.terminal import find_screen
     from mrb.candidates.pull_lists import find_local_lists
     from mrb.candidates.task_scores import read_task_scores
-    from mrb.evaluation.foreign_scores import describe_file, make_run, score_file, write_scored
+    from mrb.evaluation.foreign_scores import make_file_info, make_run, score_file, write_scored
     from mrb.evaluation.spec import select_tasks
     from mrb.results.table import format_run
 
@@ -69,7 +69,7 @@ def command(
     if task_id is None:
         raise ResultError(f"{file}: to score a file, name its task with --task")
     spec = select_tasks(suite_id, [task_id], [], depth, "raw" if raw_qrels else "cleaned")
-    info = describe_file(file, spec.tasks[0], name=check_run_name(name), kind=kind, uses_first_stage=not blind)
+    info = make_file_info(file, spec.tasks[0], name=check_run_name(name), kind=kind, uses_first_stage=not blind)
     scores = read_task_scores(file, spec.tasks[0], form, subset=subset, split=split)
     lists, _ = find_local_lists(candidates, spec.tasks)
     scored = score_file(replace(spec, candidates=lists).task_spec(spec.tasks[0]), scores, info, str(file))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
-from mrb._util.cores import THREADS, count_cores
+from mrb._util.cores import THREADS_VARIABLE, count_cores
 from mrb.data.items import ImageHandle
 from mrb.errors import MRBError
 
@@ -46,7 +46,7 @@ def count_image_threads() -> int:
 
     One of several workers has its share of them, which OMP_NUM_THREADS states.
     """
-    stated = os.environ.get(THREADS, "")
+    stated = os.environ.get(THREADS_VARIABLE, "")
     return max(_FEWEST, min(count_cores(), int(stated) if stated.isdecimal() else count_cores()))
 
 

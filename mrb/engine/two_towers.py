@@ -27,15 +27,16 @@ class TwoTowers(EncoderReranker):
     An item with neither gets the vector of the empty text. A task's instruction is not used.
 
     A subclass states its checkpoint: `model` (a Hub repository; the user may name another, or a folder) and its
-    `commit` (None where the user must name one), `model_type` (as in config.json), `loader` (its transformers class),
-    `padding` (how texts are padded), and `text_tokens`, beyond which texts are truncated. `refused` says of other
-    values of model_type why they are not supported. It may replace `tokenize`.
+    `revision` (None where the user must name one), `model_type` (as in config.json), `loader` (its transformers class),
+    `padding` (how texts are padded), `text_tokens`, beyond which texts are truncated, and `masked`, whether the text
+    tower takes an attention mask. `refused` says of other values of model_type why they are not supported. It may
+    replace `tokenize`.
     """
 
     version = "1"
     needs_images = True  # two texts are not what the towers were trained on
     model: str
-    commit: str | None = None
+    revision: str | None = None
     model_type: str
     loader: str
     padding: Literal["longest", "max_length"]
@@ -61,7 +62,7 @@ class TwoTowers(EncoderReranker):
             device: auto, cpu, cuda(:n) or mps.
             dtype: auto (bfloat16 on a GPU, else float32), float32, bfloat16 or float16.
             batch_size: Texts or images per forward pass.
-            image_threads: Threads that decode and resize images; 0: as many as this process has cores.
+            image_threads: Threads that decode and resize images; 0: this process's share of the cores, at least 2.
             shard_rows: Vectors per file; a killed command may have to compute so many again.
 
         Raises:
@@ -85,7 +86,7 @@ class TwoTowers(EncoderReranker):
 
         self._device = checkpoint.get_device(device)
         kind = checkpoint.get_dtype(dtype, self._device)
-        revision = revision if path else revision or self.commit
+        revision = revision if path else revision or self.revision
         folder = checkpoint.resolve_checkpoint(path or self.model, revision)
         found = checkpoint.read_config(folder).get("model_type")
         if found != self.model_type:
@@ -98,7 +99,7 @@ class TwoTowers(EncoderReranker):
         self._processor = checkpoint.load_plain_image_processor(folder, side)
         self._levels = LevelTable.read(self._processor)
         self._pixels = PixelQueue(self._compute_pixels, lambda _: 3 * side**2, image_threads)
-        self._rows = batch_size
+        self._rows_per_pass = batch_size
         self.batch_size = max(batch_size, 512)  # items per call: images are prefetched within one call
         self.shard_rows = shard_rows
         self.revision = revision
@@ -118,7 +119,8 @@ class TwoTowers(EncoderReranker):
             if not is_out_of_memory(error):
                 raise
             raise AdapterError(
-                f"{self.name}: batch_size={self._rows} does not fit into memory; lower it: --set batch_size=..."
+                f"{self.name}: batch_size={self._rows_per_pass} does not fit into memory; lower it: --set "
+                "batch_size=..."
             ) from error
 
     def _encode(self, items: Sequence[Item]) -> Float32:
@@ -155,7 +157,7 @@ class TwoTowers(EncoderReranker):
     def _encode_texts(self, texts: Sequence[str]) -> Iterator[torch.Tensor]:
         import torch
 
-        blocks = (texts[first : first + self._rows] for first in range(0, len(texts), self._rows))
+        blocks = (texts[first : first + self._rows_per_pass] for first in range(0, len(texts), self._rows_per_pass))
         for made in prefetch(self.tokenize, blocks):
             with torch.inference_mode():
                 yield _read_pooled(
@@ -168,7 +170,7 @@ class TwoTowers(EncoderReranker):
         self._pixels.expect(images)
         left = iter(images)
         try:
-            while block := list(islice(left, self._rows)):
+            while block := list(islice(left, self._rows_per_pass)):
                 pixels = [taken.to(self._device, non_blocking=True) for taken in self._pixels.take(block)]
                 values = self._levels.look_up(torch.stack(pixels)).to(self._model.dtype)
                 with torch.inference_mode():

@@ -77,7 +77,7 @@ class YesNo:
             batch_tokens: Bound on the tokens of a batch (padded: rows x longest row); 0: chosen for the device.
             share_prefix: Whether a prefix is reused where that saves time.
             cache_mb: Size of the cache of image features, in MiB, on the model's device.
-            image_threads: Threads that decode and resize images; 0: as many as this process has cores.
+            image_threads: Threads that decode and resize images; 0: this process's share of the cores, at least 2.
             base: Base of a folder with LoRA weights (a folder or ORGANISATION/NAME), instead of the one that
                 adapter_config.json names.
             base_revision: Commit of `base`.

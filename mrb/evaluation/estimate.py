@@ -25,7 +25,7 @@ from mrb._util.format import (
 from mrb.candidates.candidate_sets import (
     ITEM_KINDS,
     CandidateSet,
-    Encoder,
+    FirstStageCost,
     Kind,
     list_published_sets,
     load_candidate_sets,
@@ -287,7 +287,7 @@ def describe_list_disk(tasks: Sequence[Task], first_stages: Mapping[str, str], d
     return f"disk: {indexes}lists of at most {format_size(LIST_BYTES * pairs / 1e9)}, and the download"
 
 
-def _find_encoders(first_stage: str) -> list[Encoder]:
+def _find_encoders(first_stage: str) -> list[FirstStageCost]:
     known = {one.id: one for one in load_candidate_sets().encoders}
     for part in first_stage.split("+"):
         if part not in known:
@@ -297,7 +297,7 @@ def _find_encoders(first_stage: str) -> list[Encoder]:
     return [known[part] for part in first_stage.split("+")]
 
 
-def _assume_seconds(encoder: Encoder, kind: Kind, gpu: Gpu) -> float:
+def _assume_seconds(encoder: FirstStageCost, kind: Kind, gpu: Gpu) -> float:
     arithmetic = encoder.teraflops[kind] / load_gpus().sustain(gpu)
     return max(arithmetic, 1 / load_candidate_sets().most_per_second[kind])
 

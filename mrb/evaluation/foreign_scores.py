@@ -49,7 +49,7 @@ def score_file(spec: TaskSpec, scores: Scores, info: RerankerInfo, where: str) -
     Args:
         spec: The task, its depth, list and queries.
         scores: Query id -> document id -> score.
-        info: What is known of the reranker (`describe_file`).
+        info: What is known of the reranker (`make_file_info`).
         where: The file's name, for messages.
 
     Raises:
@@ -68,7 +68,7 @@ def score_file(spec: TaskSpec, scores: Scores, info: RerankerInfo, where: str) -
     return ScoredFile(plan, kept, measure(plan, kept, info))
 
 
-def describe_file(path: Path, task: Task, *, name: str | None, kind: Kind, uses_first_stage: bool) -> RerankerInfo:
+def make_file_info(path: Path, task: Task, *, name: str | None, kind: Kind, uses_first_stage: bool) -> RerankerInfo:
     """Return the `RerankerInfo` of a reranker that is known only by a file of scores.
 
     It has the file's name and hash and the task's modalities. Name (the file's unless given), kind and use of the first

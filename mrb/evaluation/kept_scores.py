@@ -28,9 +28,11 @@ TOLERANCE = 1e-3
 """Largest difference accepted as numerical noise, as a share of the range (maximum - minimum) of the task's scores."""
 ROUNDING = 1e-6
 """The same for an adapter that declares `batch_invariant`: another machine may round differently."""
-OWN_NOISE, MOST_NOISE = 4.0, 0.05
-"""For adapters whose scores depend on the batch: the accepted difference is OWN_NOISE times the difference between
-batches that is measured now, but at most the share MOST_NOISE of the range."""
+NOISE_FACTOR = 4.0
+"""For adapters whose scores depend on the batch: the accepted difference is this factor times the difference between
+batches that is measured now, ..."""
+MAX_NOISE_SHARE = 0.05
+"""... but at most this share of the range."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class KeptScoresCheck:
             alone = self._score_again(score, whole, at_once=1)
             apart = {e.query_id: alone[e.query_id][e.first : e.first + len(e.doc_ids)] for e in chosen}
             own = max(_find_largest(now[query_id] - apart[query_id]) for query_id in apart)
-            allowed = max(allowed, min(OWN_NOISE * own, MOST_NOISE * spread))
+            allowed = max(allowed, min(NOISE_FACTOR * own, MAX_NOISE_SHARE * spread))
             chosen, now = whole, alone
         difference, entry, position = _find_worst(chosen, now, kept)
         if difference <= allowed:

@@ -19,10 +19,10 @@ from mrb.rerankers.calling import close_after
 from mrb.rerankers.declaration import LoadedReranker
 from mrb.rerankers.live import (
     describe_hidden_state,
-    describe_live,
     is_importable,
     list_outside_values,
     load_live_reranker,
+    make_factory,
 )
 from mrb.results.run import Run
 from mrb.results.schema import JOURNAL_FILE
@@ -84,7 +84,7 @@ def name_for_workers(model: object) -> str:
     Raises:
         AdapterError: It is an object, not in a module, or uses values that other processes may not have.
     """
-    name = describe_live(model).name
+    name = make_factory(model).name
     if not (inspect.isclass(model) or inspect.isfunction(model)):
         raise AdapterError(f"{name}: several workers need the name or the class of a reranker, because each builds one")
     if not is_importable(model):

@@ -239,13 +239,13 @@ class PairedTests:
         """
         chosen = list(combinations(range(self._models), 2)) if pairs is None else list(pairs)
         mean = self._averages[average]
-        found = _test(len(chosen), lambda places: mean.contrast([chosen[place] for place in places]))
+        found = _test_contrasts(len(chosen), lambda places: mean.contrast([chosen[place] for place in places]))
         return dict(zip(chosen, found, strict=True))
 
     def test_tasks(self, pair: Pair) -> dict[str, Difference]:
         """Return one pair's difference on each task, corrected for the number of tasks."""
         contrasts = [next(task.contrast([pair])) for task in self._tasks.values()]
-        found = _test(len(contrasts), lambda places: (contrasts[place] for place in places))
+        found = _test_contrasts(len(contrasts), lambda places: (contrasts[place] for place in places))
         return dict(zip(self._tasks, found, strict=True))
 
 
@@ -295,7 +295,7 @@ def _make_stratum(sample: TaskSample, part: str, rows: npt.NDArray[np.int64]) ->
     return _Stratum(len(rows), units, means, flipped[-1].copy(), squares, cubes), flipped[:-1] * steps[:, np.newaxis]
 
 
-def _test(count: int, contrast: Callable[[Sequence[int]], Iterable[_Contrast]]) -> list[Difference]:
+def _test_contrasts(count: int, contrast: Callable[[Sequence[int]], Iterable[_Contrast]]) -> list[Difference]:
     """Test `count` contrasts, and correct their p values by a step-down maximum statistic (Westfall and Young 1993).
 
     `contrast` makes those of some places, in order. Each is made twice, because keeping them would take 160 kB a pair.

@@ -54,14 +54,14 @@ class WorkerProcess:
             while self.connection.poll():
                 messages.append(self.connection.recv())
         except (EOFError, OSError):
-            messages.append(self._describe_loss())
+            messages.append(self._make_loss())
         return messages
 
     def look(self) -> list[Any]:
         """Return the last messages of a silent process if it has died; an empty list if it lives."""
         if self.process.poll() is None:
             return []
-        return self.receive() or [self._describe_loss()]
+        return self.receive() or [self._make_loss()]
 
     def has_message(self) -> bool:
         """Return whether a message has arrived that `receive` has not returned."""
@@ -80,7 +80,7 @@ class WorkerProcess:
             self.process.wait()
         self.connection.close()
 
-    def _describe_loss(self) -> Lost:
+    def _make_loss(self) -> Lost:
         """Wait briefly for the end of the process and describe it."""
         try:
             how = _describe_exit(self.process.wait(DEATH_SECONDS))

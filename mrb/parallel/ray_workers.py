@@ -19,7 +19,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from mrb._util.cores import THREADS
+from mrb._util.cores import THREADS_VARIABLE
 from mrb.errors import to_one_line
 from mrb.parallel.messages import Lost
 from mrb.parallel.process import WorkerProcess
@@ -52,7 +52,7 @@ class WorkerActor:
             os.chdir(folder)
         self._node = ray.get_runtime_context().get_node_id()
         (resources,) = (found["Resources"] for found in ray.nodes() if found["NodeID"] == self._node)
-        threads = {THREADS: str(count_threads(resources, gpus, workers))}
+        threads = {THREADS_VARIABLE: str(count_threads(resources, gpus, workers))}
         self._process = WorkerProcess(name, {**os.environ, **threads, **environment})
 
     def send(self, message: Any) -> None:
@@ -149,7 +149,9 @@ class RayWorkers:
 
     def start(self, number: int) -> RayLink:
         """Ask the cluster for a worker, and return its link."""
-        stated = {name: value for name, value in os.environ.items() if name.startswith("MRB_") or name == THREADS}
+        stated = {
+            name: value for name, value in os.environ.items() if name.startswith("MRB_") or name == THREADS_VARIABLE
+        }
         name = f"worker {number + 1}"
         return RayLink(name, self._actor.remote(name, str(Path.cwd()), stated, self._gpus, self.count))
 

@@ -9,7 +9,7 @@ import subprocess
 from itertools import takewhile
 from pathlib import Path
 
-from mrb._util.cores import THREADS, count_cores
+from mrb._util.cores import THREADS_VARIABLE, count_cores
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 _DEVICE = re.compile(r"nvidia[0-9]+")
@@ -25,7 +25,7 @@ def make_worker_environment(number: int, workers: int, gpus: list[str]) -> dict[
     found = dict(os.environ)
     if gpus:
         found[VISIBLE] = gpus[number % len(gpus)]
-    found.setdefault(THREADS, str(max(1, count_cores() // workers)))
+    found.setdefault(THREADS_VARIABLE, str(max(1, count_cores() // workers)))
     return found
 
 

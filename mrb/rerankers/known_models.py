@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from mrb.data.mteb_names import load_mteb_training
+from mrb.data.mteb_facts import load_mteb_training
 from mrb.errors import AdapterError
 from mrb.rerankers.model_card import ModelCard
 from mrb.rerankers.plugins import (
@@ -96,7 +96,7 @@ def find_default_checkpoint(adapter: Factory) -> tuple[str | None, str | None]:
     defaults = {name: parameter.default for name, parameter in list_parameters(adapter).items()}
     factory = adapter.factory
     path = getattr(factory, "model", None) or defaults.get("path")
-    commit = getattr(factory, "revision", None) or getattr(factory, "commit", None) or defaults.get("revision")
+    commit = getattr(factory, "revision", None) or defaults.get("revision")
     if not isinstance(path, str) or not _HUB_ID.fullmatch(path):
         return None, None
     return path, commit if isinstance(commit, str) else None

@@ -60,7 +60,7 @@ def load_live_reranker(model: object, options: Mapping[str, object] | None = Non
     wrapper = _find_wrapper(model)
     if wrapper is not None:
         return _wrap(model, find_factory(wrapper), options or {})
-    found = describe_live(model)
+    found = make_factory(model)
     if _is_plain_callable(model):
         if options:
             raise AdapterError(f"{found.name}: takes no options, because it is built already")
@@ -75,7 +75,7 @@ def load_live_reranker(model: object, options: Mapping[str, object] | None = Non
     return _add_weights(loaded, modules) if modules else loaded
 
 
-def describe_live(model: object) -> Factory:
+def make_factory(model: object) -> Factory:
     """Return how a live class, function or object is called: its entry point's name if it is installed, else the name
     of its module, with `:name` where the module holds several that fit."""
     thing = _unwrap(model)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from mrb.data.mteb_names import find_tasks
+from mrb.data.mteb_facts import find_mteb_tasks
 
 PublishedMark = Literal["trained-on", "related"]
 
@@ -36,6 +36,6 @@ class TrainingData:
 
         trained-on: the task's own training split or test set; related: other data made from the same source.
         """
-        same, related = find_tasks(self.mteb)
+        same, related = find_mteb_tasks(self.mteb)
         found: dict[str, PublishedMark] = dict.fromkeys(related, "related")
         return dict(sorted((found | dict.fromkeys([*same, *self.tasks], "trained-on")).items()))

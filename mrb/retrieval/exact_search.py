@@ -37,7 +37,7 @@ SCAN_BYTES = 2**27
 """What a scan holds beside vectors and lists: the products with a tile, and the pairs that may be in a list."""
 STATED_WIDTH = 1536
 """The width, that of GME-2B, for which sizes are stated: an encoder's own is known only when it has encoded."""
-THREADS = min(8, count_cores())
+SEARCH_THREADS = min(8, count_cores())
 """Threads that score and merge hits, which is mostly reading of memory."""
 DECIMALS = 6
 """Encoders' vectors differ in their last bits from batch to batch. Rounding lets equal texts and images tie."""
@@ -172,11 +172,11 @@ class ExactSearch:
             if len(ranked[1]) == self._depth:
                 self._cuts[row] = ranked[1][-1]
 
-        with ThreadPoolExecutor(THREADS) as threads:
+        with ThreadPoolExecutor(SEARCH_THREADS) as threads:
             for rows, columns, products in found:
                 bounds = np.flatnonzero(np.diff(rows, prepend=-1, append=-1)).tolist()
                 hits = [(int(rows[start]), columns[start:end], products[start:end]) for start, end in pairwise(bounds)]
-                shares = [hits[number::THREADS] for number in range(THREADS)]
+                shares = [hits[number::SEARCH_THREADS] for number in range(SEARCH_THREADS)]
                 list(threads.map(merge, shares))  # raises what a thread raised
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mrb._util.files import write_json
 from mrb._util.redact import hide_secrets
-from mrb.candidates.candidate_sets import STANDARD_SET, check_candidate_set, lookup_candidate_set
+from mrb.candidates.candidate_sets import STANDARD_SET, check_candidate_set, find_candidate_set
 from mrb.candidates.judgement_packs import PACK_SUFFIX, build_pack, is_packed, write_pack
 from mrb.candidates.lists import Candidates, check_ids, make_provenance, read_parquet, write_parquet, write_trec
 from mrb.data.load import load_task_data
@@ -55,7 +55,7 @@ class ListOptions:
         """Return the name of the task's first stage. CandidatesError if there is none."""
         if self.first_stage is not None:
             return self.first_stage
-        if (named := lookup_candidate_set(self.candidate_set)) is not None:
+        if (named := find_candidate_set(self.candidate_set)) is not None:
             return named.first_stage(task)
         if task.candidates is None:
             raise CandidatesError(

@@ -22,8 +22,8 @@ from mrb.errors import MRBError, ResultError, format_first_problem
 from mrb.evaluation.recompute import Recomputed, find_differences, recompute_task
 from mrb.results.run import Run, TaskScores, compute_suite_averages, hash_query_ids, make_task_scores
 from mrb.results.schema import RESULT_FILE, RUN_FILE, RerankerInfo, RunRecord, check_registry, read_result, read_run
+from mrb.submission.private_text import clean_command, clean_environment, clean_options, clean_text
 from mrb.submission.rankings import publishes_scores, rank_queries, write_rankings
-from mrb.submission.redact import clean_command, clean_environment, clean_options, clean_text
 from mrb.submission.schema import MARKS, RANKINGS_FOLDER, SUBMISSION_FILE, Mark, ModelCard, RankingInfo, Submission
 from mrb.submission.validate import check_failed_share
 

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
@@ -30,16 +30,17 @@ from mrb.results.schema import (
     omit_no_definitions,
 )
 from mrb.results.suite_averages import SuiteAverages
-from mrb.submission.redact import find_private_text, is_personal_name
+from mrb.submission.private_text import find_private_text, is_personal_name
 
 SCHEMA_VERSION = 1
 SUBMISSION_FILE = "submission.json"
 RANKINGS_FOLDER = "rankings"
 MAX_SUBMISSION_BYTES = 4 * 1024 * 1024
 MAX_TASKS = 200
-MARKS = ("trained-on", "related", "clean", "unknown")
 
 Mark = Literal["trained-on", "related", "clean", "unknown"]
+MARKS = get_args(Mark)
+"""What says most first."""
 ModelKind = Literal["lexical", "bi-encoder", "cross-encoder", "generative", "api", "other"]
 # ASCII only, so that no name can imitate another; no dot or underscore at the end or doubled.
 _NAME = r"[A-Za-z0-9]+([._-][A-Za-z0-9]+)*"
@@ -62,7 +63,7 @@ def _refuse_device_name(name: str) -> str:
 
 Name = Annotated[str, Field(max_length=46, pattern=f"^{_NAME}$"), AfterValidator(_refuse_device_name)]
 Link = Annotated[str, Field(max_length=300, pattern=_LINK)]
-Word = Annotated[str, Field(max_length=4000), AfterValidator(_refuse_private)]
+PublicText = Annotated[str, Field(max_length=4000), AfterValidator(_refuse_private)]
 Parameters = Annotated[int, Field(gt=0, le=10**14)]
 
 
@@ -121,7 +122,7 @@ class Submission(Model):
     reranker: RerankerInfo
     training: dict[Slug, Mark] = Field(max_length=MAX_TASKS)
     not_covered: tuple[NotCovered, ...] = Field(max_length=MAX_TASKS)
-    command: tuple[Word, ...] = Field(max_length=200)
+    command: tuple[PublicText, ...] = Field(max_length=200)
     environment: dict[PrintableStr, PrintableStr] = Field(max_length=64)
     timings: dict[Slug, TaskTiming] = Field(max_length=MAX_TASKS)
     rankings: dict[Slug, RankingInfo] = Field(max_length=MAX_TASKS)

@@ -141,7 +141,7 @@ def test_make_takes_the_first_stage_of_the_set(tmp_path: Path) -> None:
 def test_no_list_is_published_and_that_is_said() -> None:
     assert not {one.candidate_set for one in candidate_sets.load_published_lists().lists} & {"gme-2b", "bm25+siglip"}
     with pytest.raises(CandidatesError, match="no list of it has been published yet"):
-        candidate_sets.find_published_lists(candidate_sets.find_candidate_set("gme-2b"), [])
+        candidate_sets.find_published_lists(candidate_sets.get_candidate_set("gme-2b"), [])
 
 
 def test_an_entry_of_the_published_lists_is_read(tmp_path: Path) -> None:

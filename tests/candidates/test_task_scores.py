@@ -11,7 +11,7 @@ import pytest
 
 from mrb.candidates.score_files import import_candidates, read_scores
 from mrb.candidates.task_scores import find_id_forms, read_task_scores
-from mrb.data.mteb_names import load_mteb_names
+from mrb.data.mteb_facts import load_mteb_names
 from mrb.data.task import load_suite, load_task
 from mrb.errors import ResultError
 from tests.builders.toy import toy_data

@@ -19,7 +19,7 @@ from mrb.data.load import load_task_data
 from mrb.data.task import load_task
 from mrb.data.task_data import TaskData
 from mrb.errors import MRBError, ResultError
-from mrb.evaluation.foreign_scores import ScoredFile, describe_file, make_run, score_file, write_scored
+from mrb.evaluation.foreign_scores import ScoredFile, make_file_info, make_run, score_file, write_scored
 from mrb.evaluation.journal import Journal
 from mrb.evaluation.recompute import verify_task
 from mrb.evaluation.spec import TaskSpec
@@ -71,7 +71,7 @@ def scores(candidates: Path) -> Scores:
 
 
 def scored(candidates: Path, scores: Scores, kind: Kind = "setwise", file: Path | None = None) -> ScoredFile:
-    info = describe_file(file or candidates, TASK, name="theirs", kind=kind, uses_first_stage=True)
+    info = make_file_info(file or candidates, TASK, name="theirs", kind=kind, uses_first_stage=True)
     return score_file(TaskSpec(TASK, DEPTH, candidates), scores, info, "run.trec")
 
 

@@ -18,8 +18,8 @@ from mrb.errors import MRBError, ResultError
 from mrb.evaluation.run import run
 from mrb.evaluation.spec import select_tasks
 from mrb.submission.build import ModelDeclaration, build_submission, parse_size, read_training
+from mrb.submission.private_text import clean_command, clean_environment, clean_options, find_private_text
 from mrb.submission.reader import read_submission_folder
-from mrb.submission.redact import clean_command, clean_environment, clean_options, find_private_text
 from mrb.submission.schema import Mark, ModelCard
 from mrb.submission.validate import validate_submission
 from tests.builders.logs import logged

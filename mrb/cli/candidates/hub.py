@@ -56,7 +56,7 @@ def pull(source: str, task_ids: tuple[str, ...], out: Path | None) -> None:
     They stay in MRB's cache, where `mrb run --candidates` finds them under the address that is printed, without network
     too. SET means the published lists of a candidate set (`mrb candidates sets`). Killed, the same command continues.
     """
-    from mrb.candidates.candidate_sets import find_candidate_set, find_published_lists
+    from mrb.candidates.candidate_sets import find_published_lists, get_candidate_set
     from mrb.candidates.pull_lists import copy_list, pull_lists, pull_published
     from mrb.data.task import load_task
     from mrb.hub.address import is_address, parse_address
@@ -66,7 +66,7 @@ def pull(source: str, task_ids: tuple[str, ...], out: Path | None) -> None:
     if is_address(source):
         pulled = [pull_lists(parse_address(source), tasks)]
     else:
-        pulled = pull_published(find_published_lists(find_candidate_set(source), [task.id for task in tasks]))
+        pulled = pull_published(find_published_lists(get_candidate_set(source), [task.id for task in tasks]))
     click.echo(_table(about for one in pulled for about in one.lists.values()))
     for one in pulled:
         for name in one.passed_over:

@@ -29,12 +29,12 @@ def sets(set_id: str | None, as_json: bool, gpu_id: str | None) -> None:
     GPU-hours are estimates over the 40 tasks of the suite mrb; nothing was measured on a GPU.
     """
     from mrb._util.terminal import find_prose_width, find_screen
-    from mrb.candidates.candidate_sets import find_candidate_set, load_candidate_sets
+    from mrb.candidates.candidate_sets import get_candidate_set, load_candidate_sets
     from mrb.data.task import list_suite_tasks, load_suite
     from mrb.evaluation.gpus import find_gpu, load_gpus
 
     gpu = find_gpu(gpu_id)
-    chosen = load_candidate_sets().sets if set_id is None else (find_candidate_set(set_id),)
+    chosen = load_candidate_sets().sets if set_id is None else (get_candidate_set(set_id),)
     tasks = list_suite_tasks(load_suite(SUITE))
     if as_json:
         about = [_to_entry(one, tasks if one.publisher is None else _list_tasks(one), gpu) for one in chosen]
@@ -118,7 +118,7 @@ def _format_published(chosen: CandidateSet) -> Iterator[str]:
         one = find_published_list(chosen.id, task.id)
         assert one is not None  # the tasks are those of the published lists
         state = "not yet verified" if one.sha256 is None else one.sha256[:12]
-        rows.append((task.id, chosen.names(task)[0], one.repository, one.commit[:12], state))
+        rows.append((task.id, chosen.list_accepted_names(task)[0], one.repository, one.commit[:12], state))
     yield from format_table(rows, left=5, drop=("first stage", "commit"), screen=find_screen())
 
 
@@ -137,7 +137,7 @@ def _to_entry(chosen: CandidateSet, tasks: Sequence[Task], gpu: Gpu) -> dict[str
     rows = [
         {
             "task": task.id,
-            "first_stage": chosen.names(task)[0],
+            "first_stage": chosen.list_accepted_names(task)[0],
             "gpu_hours_estimated": round(estimate_gpu_hours(chosen, task, gpu), 3)
             if chosen.publisher is None
             else None,

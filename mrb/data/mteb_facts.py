@@ -42,13 +42,13 @@ def load_mteb_training() -> Mapping[str, tuple[str, ...]]:
     return {name.lower(): tuple(names) for name, names in stated.items()}
 
 
-def find_tasks(names: Iterable[str]) -> tuple[set[str], set[str]]:
+def find_mteb_tasks(names: Iterable[str]) -> tuple[set[str], set[str]]:
     """Return the ids of the tasks that are mteb's sets of these names, and of those that share data with one.
 
     A name without a task in the registry is left out. No task is in both.
 
     Example:
-        >>> find_tasks(["NQ", "NanoSciFactRetrieval", "BioASQ"])
+        >>> find_mteb_tasks(["NQ", "NanoSciFactRetrieval", "BioASQ"])
         ({'nq'}, {'scifact', 'scifact-decontaminated'})
     """
     wanted, table = frozenset(names), load_mteb_names()

@@ -10,7 +10,7 @@ import yaml
 from huggingface_hub import ModelCard, parse_eval_result_entries
 
 from mrb.errors import MRBError
-from mrb.results.hub_card import format_eval_results, format_model_index, name_metric
+from mrb.results.hub_metadata import format_eval_results, format_model_index, name_metric
 from mrb.results.run import average_over_tasks, load_run
 
 MakeRun = Callable[..., Path]

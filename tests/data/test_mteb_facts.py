@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mrb.data.mteb_names import find_tasks, load_mteb_names, load_mteb_training
+from mrb.data.mteb_facts import find_mteb_tasks, load_mteb_names, load_mteb_training
 from mrb.data.task import list_tasks
 
 
@@ -20,9 +20,9 @@ def test_every_set_of_the_hub_has_a_name_for_each_part() -> None:
 
 
 def test_a_name_is_of_the_set_or_of_related_data() -> None:
-    assert find_tasks(["CQADupstackGisRetrieval", "CQADupstackRetrieval"]) == ({"cqadupstack"}, set())
-    assert find_tasks(["NQ-PL", "MSMARCO"]) == ({"msmarco"}, {"nq"})
-    assert find_tasks(["unheard of"]) == (set(), set())
+    assert find_mteb_tasks(["CQADupstackGisRetrieval", "CQADupstackRetrieval"]) == ({"cqadupstack"}, set())
+    assert find_mteb_tasks(["NQ-PL", "MSMARCO"]) == ({"msmarco"}, {"nq"})
+    assert find_mteb_tasks(["unheard of"]) == (set(), set())
 
 
 def test_training_data_of_mtebs_models_is_named_as_the_sets_are() -> None:

@@ -133,4 +133,4 @@ def _list_metrics(run: Run) -> Iterator[EvalResult]:
 
 def name_metric(measure: str) -> str:
     """Return a measure as the Hub spells metrics: `ndcg_at_10` for `nDCG@10`."""
-    return measure.lower().replace("@", "_at_").replace("(", "_").replace(")", "")
+    return measure.lower().replace("@", "_at_")
