@@ -88,6 +88,8 @@ def test_the_report_finds_the_effect_that_is_there(experiment: Any, scale: Any, 
             low, high = map(float, line.split("|")[3].split(" to "))
             assert low - 0.2 < wanted < high + 0.2
             assert (low > 0) == (wanted > 0)
+        told = [line for line in text.splitlines() if line.startswith(f"- {name}: ")]
+        assert ["excludes 0" in line for line in told] == [wanted > 0] * len(scale.seeds)
 
 
 def test_a_difference_is_described_by_students_t(experiment: Any) -> None:

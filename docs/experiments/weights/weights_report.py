@@ -53,15 +53,20 @@ def find_means(rows: Sequence[Row], stage: str, arm: str, clip: float, rate: flo
 
 def compare(rows: Sequence[Row], clip: float) -> list[list[str]]:
     """Return a table: for each arm its rate, mean and difference from the reference with its 95 % interval by seeds."""
-    reference = find_means(rows, "test", REFERENCE, clip)
+    differences = list_differences(rows, clip)
     table = [["arm", "learning rate", "seeds", "mean", "difference", "95 % interval", "sd of differences", "would see"]]
     for arm in _list_arms(rows):
         means = find_means(rows, "test", arm, clip)
         line = [arm, f"{find_best_rate(rows, arm, clip):g}", str(len(means)), f"{statistics.fmean(means.values()):.2f}"]
-        differences = [means[seed] - reference[seed] for seed in means if seed in reference]
-        line += describe_differences(differences) if arm != REFERENCE else [""] * 4
-        table.append(line)
+        table.append([*line, *(describe_differences(differences[arm]) if arm in differences else [""] * 4)])
     return table
+
+
+def list_differences(rows: Sequence[Row], clip: float) -> dict[str, list[float]]:
+    """Return the differences of each arm from the reference, one a seed."""
+    reference = find_means(rows, "test", REFERENCE, clip)
+    found = {arm: find_means(rows, "test", arm, clip) for arm in _list_arms(rows) if arm != REFERENCE}
+    return {arm: [means[seed] - reference[seed] for seed in means] for arm, means in found.items()}
 
 
 def describe_differences(values: Sequence[float]) -> list[str]:
@@ -78,22 +83,32 @@ def compute_seen(spread: float, seeds: int) -> float:
     return quantiles * spread / math.sqrt(seeds)
 
 
-def list_effects(rows: Sequence[Row], clip: float) -> list[list[str]]:
-    """Return a table of the two effects over the four arms of the grid: of the weight and of the direction."""
+def tell_difference(name: str, values: Sequence[float]) -> str:
+    """Return in a sentence what differences tell."""
+    mean, interval, _, seen = describe_differences(values)
+    low, high = map(float, interval.split(" to "))
+    if low > 0 or high < 0:
+        return f"{name}: {mean}, the interval excludes 0."
+    return f"{name}: not distinguishable from 0; a difference of {seen} would have been seen with a power of 80 %."
+
+
+def list_effects(rows: Sequence[Row], clip: float) -> dict[str, list[float]]:
+    """Return the two effects over the four arms of the grid, of the weight and of the direction, one a seed."""
     means = {
         (weight, direction): find_means(rows, "test", arm, clip)
         for arm, (weight, direction, factor) in ARMS.items()
         if factor == 1
     }
-    table = [["effect", "difference", "95 % interval", "sd of differences", "would see"]]
-    seeds = list(means["sft", "sft"])
-    for name, signs in (
-        ("cl weight - sft weight", {("cl", "sft"): 1, ("cl", "cl"): 1, ("sft", "sft"): -1, ("sft", "cl"): -1}),
-        ("cl direction - sft direction", {("sft", "cl"): 1, ("cl", "cl"): 1, ("sft", "sft"): -1, ("cl", "sft"): -1}),
-    ):
-        values = [sum(sign * means[key][seed] for key, sign in signs.items()) / 2 for seed in seeds]
-        table.append([name, *describe_differences(values)])
-    return table
+    return {
+        name: [sum(sign * means[key][seed] for key, sign in signs.items()) / 2 for seed in means["sft", "sft"]]
+        for name, signs in (
+            ("cl weight - sft weight", {("cl", "sft"): 1, ("cl", "cl"): 1, ("sft", "sft"): -1, ("sft", "cl"): -1}),
+            (
+                "cl direction - sft direction",
+                {("sft", "cl"): 1, ("cl", "cl"): 1, ("sft", "sft"): -1, ("cl", "sft"): -1},
+            ),
+        )
+    }
 
 
 def judge_pilot(rows: Sequence[Row], scale: Scale) -> tuple[bool, list[str]]:
@@ -131,7 +146,13 @@ def write_report(out: Path, scale: Scale) -> None:
     """Write report.md from rows.csv."""
     with (out / "rows.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    parts = [f"# {scale.title}", ""]
+    chosen, compared = (", ".join(scale.tasks[stage]) for stage in ("development", "test"))
+    intro = (
+        f"nDCG@10 x 100. Learning rates are chosen on {chosen}, arms compared on {compared}. Differences and intervals "
+        "are over seeds: they hold for these queries, and are not corrected for their number. *Would see* is the "
+        "difference that is found with a power of 80 %."
+    )
+    parts = [f"# {scale.title}", "", intro, ""]
     if any(row["stage"] == "pilot" for row in rows):
         parts += ["## Pilot", "", *judge_pilot(rows, scale)[1]]
     tested = [row for row in rows if row["stage"] == "test"]
@@ -148,8 +169,16 @@ def describe_clip(rows: Sequence[Row], clip: float) -> list[str]:
     parts = [f"## {title}", ""]
     if shares:
         parts += [f"Steps whose gradient was clipped: {statistics.fmean(shares):.0%} of those logged.", ""]
-    for table in (compare(rows, clip), list_effects(rows, clip)):
-        parts += format_markdown_table(table[0], table[1:])
+    effects = list_effects(rows, clip)
+    described = [[name, *describe_differences(values)] for name, values in effects.items()]
+    table = compare(rows, clip)
+    parts += format_markdown_table(table[0], table[1:])
+    parts += format_markdown_table(
+        ["effect", "difference", "95 % interval", "sd of differences", "would see"], described
+    )
+    told = [tell_difference(f"{arm}, against {REFERENCE}", own) for arm, own in list_differences(rows, clip).items()]
+    told += [tell_difference(name, own) for name, own in effects.items()]
+    parts += [*(f"- {line}" for line in told), ""]
     parts += ["Learning rates on the development tasks:", ""]
     table = [["arm", *(f"{rate:g}" for rate in list_rates(rows))]]
     for arm in _list_arms(rows):
