@@ -85,7 +85,7 @@ def check(folder: Path, workers: int) -> Iterator[str]:
     index = load_index(folder)
     with FileChecker(index, workers) as checker:
         for path in find_group_files([str(folder)]):
-            found = read_check(path, index.identity)
+            found = read_check(path, index)
             record, _ = found or check_file(path, checker)
             yield next(format_check(path, record, before=found is not None))
             yield from record.problems

@@ -253,7 +253,7 @@ def test_a_check_is_not_repeated(tmp_path: Path, index: HeldOutIndex, monkeypatc
     shutil.copytree(path.parent, copy)
     os.utime(copy / "g.jsonl", (1, 1))
     assert prepared(copy / "g.jsonl").records[0].sha256 == first.records[0].sha256
-    assert read_check(copy / "g.jsonl", index.identity) is not None
+    assert read_check(copy / "g.jsonl", index) is not None
     # Other content, and another index, are checked.
     for act in (
         lambda: put(path, ROWS[:4]),
@@ -267,6 +267,43 @@ def test_a_check_is_not_repeated(tmp_path: Path, index: HeldOutIndex, monkeypatc
         assert prepared(path).groups >= 2
 
 
+def test_only_a_task_that_shares_something_with_a_file_has_it_checked_anew(
+    tmp_path: Path, index: HeldOutIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.png").write_bytes(png(40, 30, 3))
+    path = put(tmp_path / "g.jsonl", [row(), row(query={"text": "of one"}), row(positives=[{"image": "a.png"}])])
+    first = prepared(path)
+    picture = hash_image(open_image(tmp_path, _image_row(png(40, 30, 3))))
+    checked = FileChecker.check
+
+    def change(new: dict[str, list[int]], unjudged: dict[str, list[int]], gone: str = "") -> HeldOutIndex:
+        keys, others = (
+            {task: own for task, own in one.items() if task != gone} for one in (index.keys, index.unjudged)
+        )
+        made = HeldOutIndex(keys | sort_keys(new), (), others | sort_keys(unjudged))
+        replace_index(monkeypatch, made)
+        return made
+
+    monkeypatch.setattr(FileChecker, "check", None)
+    for made in (change({"new": [1, 2]}, {"new": [3]}), change({}, {}, gone="two"), change({}, {})):
+        replace_index(monkeypatch, made)
+        assert prepared(path).records == first.records
+        assert prepared(path).contamination.checked == tuple(sorted(made.keys))
+        found = read_check(path, made)
+        assert found is not None and found[0].checked == made.identity
+    for made in (
+        change({"new": [hash_text("own negative")]}, {}),
+        change({"new": [picture]}, {}),
+        change({"new": []}, {"new": [picture]}),
+        change({}, {}, gone="one"),  # of which the file has a query
+    ):
+        assert read_check(path, made) is None
+        with pytest.raises(TypeError):
+            prepared(path)
+    monkeypatch.setattr(FileChecker, "check", checked)
+    assert prepared(path).groups == 3
+
+
 def test_the_record_is_in_the_cache_if_the_folder_cannot_be_written_to(
     tmp_path: Path, index: HeldOutIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -274,7 +311,7 @@ def test_the_record_is_in_the_cache_if_the_folder_cannot_be_written_to(
     monkeypatch.setattr("mrb.training.data.check_record.os.access", lambda place, how: False)
     assert prepared(path).groups == 1
     assert not list(tmp_path.glob("*.check.*"))
-    assert read_check(path, index.identity) is not None
+    assert read_check(path, index) is not None
 
 
 # Several files

@@ -41,7 +41,7 @@ def check(
     bad = 0
     with FileChecker(index, workers) as checker:
         for path in paths:
-            found = None if fresh else read_check(path, index.identity)
+            found = None if fresh else read_check(path, index)
             before = found is not None and not found[0].bad
             record, _ = found if found is not None and before else check_file(path, checker)
             bad += record.bad

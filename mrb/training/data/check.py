@@ -56,7 +56,7 @@ class FileChecker:
         self.processes = processes or count_cores()
         self._pool: ProcessPoolExecutor | None = None
         self._verdicts: dict[Path, dict[str, Verdict]] = {}
-        self._seen: dict[tuple[Path, bool], set[str]] = {}
+        self._seen: dict[tuple[Path, bool], dict[str, int]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -88,7 +88,7 @@ class FileChecker:
             for one in self._map(read_stretch, [(piece, compare) for piece in pieces]):
                 add_found(found, one)
                 progress.advance(len(one.sources))
-        self._look_at_images(file, found, compare)
+        keys = self._look_at_images(file, found.images, compare)
         verdicts = self._verdicts.get(file.folder, {})
         flagged = {name: verdicts[name] for name in found.images & verdicts.keys()}
         if flagged:
@@ -103,6 +103,7 @@ class FileChecker:
             size=status.st_size,
             modified=status.st_mtime_ns,
             checked=self.index.identity,
+            tasks=self.index.identities,
             groups=len(file),
             images=len(found.images),
             sources=tuple(dict.fromkeys(filter(None, found.sources))),
@@ -116,19 +117,21 @@ class FileChecker:
             seconds=round(time.monotonic() - began, 3),
             processes=self.processes,
         )
-        write_check(path, record, table)
+        write_check(path, record, table, np.unique(np.concatenate([*found.keys, keys])) if compare else None)
         return record, table
 
-    def _look_at_images(self, file: GroupFile, found: Found, compare: bool) -> None:
-        seen = self._seen.setdefault((file.folder, compare), set())
-        new = sorted(found.images - seen)
+    def _look_at_images(self, file: GroupFile, images: set[str], compare: bool) -> Keys:
+        """Judge the images that were not judged before, and return the hashes of those that can be used."""
+        seen = self._seen.setdefault((file.folder, compare), {})
+        new = sorted(images - seen.keys() - self._verdicts.get(file.folder, {}).keys())
         some = iter(new)
         jobs = [(file.path, names, compare) for names in iter(lambda: list(islice(some, IMAGES_AT_ONCE)), [])]
         with start_progress(str(file.path), "images", len(new)) as progress:
-            for names, verdicts in zip(jobs, self._map(judge_images, jobs), strict=True):
+            for names, (verdicts, keys) in zip(jobs, self._map(judge_images, jobs), strict=True):
                 self._verdicts.setdefault(file.folder, {}).update(verdicts)
+                seen |= keys
                 progress.advance(len(names[1]))
-        seen |= found.images
+        return np.asarray([seen[name] for name in images & seen.keys()], np.uint64)
 
     def _map(self, function: Callable[..., T], jobs: list[Any]) -> Iterator[T]:
         """Yield the results of `function(job, index)` in the order of the jobs, few of them ahead of their use."""

@@ -1,7 +1,8 @@
 """What a check of a file of groups found: a record, and arrays over its rows, so that no start repeats the check.
 
 `NAME.check.json` and `NAME.check.npz` are next to the file, or in MRB's cache if its folder cannot be written to. They
-hold for one content of the file and one index of test data.
+hold for one content of the file and one index of test data, and for every other index that differs in nothing that the
+file shares with it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from mrb._util.files import open_atomically, read_json, write_json
 from mrb._util.format import format_count
@@ -24,7 +25,7 @@ from mrb._util.model import Model
 from mrb.data.task_fields import Sha256
 from mrb.errors import TrainingError, format_first_problem, to_one_line
 from mrb.hub.manifest import find_cache_root
-from mrb.training.data.contamination import Dropped, format_dropped
+from mrb.training.data.contamination import Dropped, HeldOutIndex, Keys, format_dropped
 from mrb.training.data.rows import Starts
 
 USABLE, NO_NEGATIVES, TEST_DATA, BAD = range(4)
@@ -36,10 +37,10 @@ LISTED = 20
 class CheckRecord(Model):
     """The record of a check.
 
-    `checked` is the identity of the index of test data. `bad` rows cannot be trained on, `problems` says why, for the
-    first of them; `doubtful` lists the first rows with a document that is both positive and negative (`contradictory`
-    in all), or twice a positive (`doubled`). Both begin with the row, without the file, whose path a record must not
-    hold. `seconds` is the time of the check, by `processes`.
+    `checked` is the identity of the index of test data, `tasks` has those of its tasks. `bad` rows cannot be trained
+    on, `problems` says why, for the first of them; `doubtful` lists the first rows with a document that is both
+    positive and negative (`contradictory` in all), or twice a positive (`doubled`). Both begin with the row, without
+    the file, whose path a record must not hold. `seconds` is the time of the check, by `processes`.
     """
 
     schema_version: Literal[1] = 1
@@ -47,6 +48,7 @@ class CheckRecord(Model):
     size: int
     modified: int
     checked: Sha256
+    tasks: dict[str, Sha256] = Field(default={})
     groups: int
     images: int
     sources: tuple[str, ...]
@@ -77,34 +79,43 @@ class RowTable:
     places: npt.NDArray[np.int32]
 
 
-def read_check(path: Path, index_identity: str) -> tuple[CheckRecord, RowTable] | None:
-    """Return what a check of this content of `path` against this index found; None if there was none.
+def read_check(path: Path, index: HeldOutIndex) -> tuple[CheckRecord, RowTable] | None:
+    """Return what a check of this content of `path` found that holds for this index; None if there was none.
 
-    The file is hashed only if its size is that of the record and its time of change is not.
+    The file is hashed only if its size is that of the record and its time of change is not. Of another index, only the
+    tasks that differ are looked at.
 
     Raises TrainingError if a record is damaged.
     """
     status = path.stat()
     for place in (path.parent, _find_cache(path)):
         record = _read_record(place / f"{path.stem}.check.json")
-        if record is None or (record.checked, record.size) != (index_identity, status.st_size):
+        if record is None or record.size != status.st_size or not _may_hold(record, index):
             continue
         if record.modified != status.st_mtime_ns:
             if hash_file(path) != record.sha256:
                 continue
             record = record.model_copy(update={"modified": status.st_mtime_ns})
             write_json(_find_place(path) / f"{path.stem}.check.json", record.model_dump(mode="json"))
-        table = _read_table(place / f"{path.stem}.check.npz", _name_check(record))
-        if table is not None:
-            return record, table
+        found = _read_table(place / f"{path.stem}.check.npz", _name_check(record))
+        if found is None:
+            continue
+        table, keys = found
+        if record.checked != index.identity:
+            if keys is None or any(index.shares(task, keys) for task in _list_changed(record, index)):
+                continue
+            record = record.model_copy(update={"checked": index.identity, "tasks": index.identities})
+            write_check(path, record, table, keys)
+        return record, table
     return None
 
 
-def write_check(path: Path, record: CheckRecord, table: RowTable) -> None:
-    """Write what a check of `path` found."""
+def write_check(path: Path, record: CheckRecord, table: RowTable, keys: Keys | None) -> None:
+    """Write what a check of `path` found; `keys` are those of its items, if they were compared."""
     place = _find_place(path)
+    more = {} if keys is None else {"keys": keys}
     with open_atomically(place / f"{path.stem}.check.npz") as file:
-        np.savez(file, check=np.asarray(_name_check(record)), **vars(table))
+        np.savez(file, check=np.asarray(_name_check(record)), **vars(table), **more)
     write_json(place / f"{path.stem}.check.json", record.model_dump(mode="json"))
 
 
@@ -127,19 +138,31 @@ def format_check(path: Path, record: CheckRecord, *, before: bool) -> Iterator[s
         yield from (f"  {path}, {line}" for line in record.problems)
 
 
+def _list_changed(record: CheckRecord, index: HeldOutIndex) -> set[str]:
+    """Return the tasks that are new, changed or gone since a check."""
+    return {task for task, _ in record.tasks.items() ^ index.identities.items()}
+
+
+def _may_hold(record: CheckRecord, index: HeldOutIndex) -> bool:
+    """Return whether a check may hold for an index: what it found is of tasks that are the same there."""
+    found = record.dropped.hits.keys() | record.dropped.unjudged_hits.keys()
+    return record.checked == index.identity or not found & _list_changed(record, index)
+
+
 def _name_check(record: CheckRecord) -> str:
     return f"{record.sha256} {record.checked}"
 
 
-def _read_table(place: Path, name: str) -> RowTable | None:
-    """Return the table of the check `name`; None if it is of another, after a kill between the two files."""
+def _read_table(place: Path, name: str) -> tuple[RowTable, Keys | None] | None:
+    """Return table and keys of the check `name`; None if it is of another, after a kill between the two files."""
     if not place.is_file():
         return None
     try:
         with np.load(place, allow_pickle=False) as arrays:
             if str(arrays["check"]) != name:
                 return None
-            return RowTable(**{field.name: arrays[field.name] for field in fields(RowTable)})
+            table = RowTable(**{field.name: arrays[field.name] for field in fields(RowTable)})
+            return table, arrays.get("keys")
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise TrainingError(f"{place}: cannot be read ({to_one_line(error)}); delete it and check again") from error
 

@@ -15,7 +15,7 @@ from mrb.data.items import ImageHandle
 from mrb.engine.aspect_ratio import refuse_thin
 from mrb.errors import MRBError
 from mrb.training.data.check_record import BAD, NO_NEGATIVES, TEST_DATA, USABLE, RowTable
-from mrb.training.data.contamination import Dropped, HeldOutIndex, is_lost, make_dropped, merge_tasks
+from mrb.training.data.contamination import Dropped, HeldOutIndex, Keys, is_lost, make_dropped, merge_tasks
 from mrb.training.data.dedup import hash_image, hash_text, normalize_text
 from mrb.training.data.files import GroupFile, GroupRow, ImageRow, ItemRow, open_image
 from mrb.training.data.rows import Starts
@@ -39,11 +39,13 @@ class Hit:
 class Found:
     """What was found in a stretch of rows.
 
-    `unjudged` holds, by task, the rows with a document of its corpus that none of its queries judges relevant; `images`
-    are the paths of images that remain to be looked at.
+    `keys` are the hashes that were compared, sorted in each stretch. `unjudged` holds, by task, the rows with a
+    document of its corpus that none of its queries judges relevant; `images` are the paths of images that remain to be
+    looked at.
     """
 
     sources: list[str] = field(default_factory=list)
+    keys: list[Keys] = field(default_factory=list)
     hits: list[Hit] = field(default_factory=list)
     unjudged: dict[str, set[int]] = field(default_factory=dict)
     bad: dict[int, str] = field(default_factory=dict)
@@ -101,7 +103,8 @@ def read_stretch(job: tuple[Piece, bool], index: HeldOutIndex) -> Found:
             if keys:
                 keyed.append((row, place, len(read.positives), len(read.negatives), keys))
         _compare_labels(row, read, contents, found)
-    asked = [key for *_, keys in keyed for key in keys]
+    asked = np.unique(np.asarray([key for *_, keys in keyed for key in keys], np.uint64))
+    found.keys.append(asked)
     of_tests, unjudged = index.find_tasks(asked), index.find_unjudged(asked)
     for row, place, positives, negatives, keys in keyed if of_tests or unjudged else ():
         if tasks := merge_tasks(keys, of_tests):
@@ -143,8 +146,11 @@ def _compare_labels(row: int, read: GroupRow, contents: list[tuple[int, str | No
         found.contradictory.append(row)
 
 
-def judge_images(job: tuple[Path, list[str], bool], index: HeldOutIndex) -> dict[str, Verdict]:
-    """Return a verdict for those of the images in a file's folder that are test data or cannot be used."""
+def judge_images(job: tuple[Path, list[str], bool], index: HeldOutIndex) -> tuple[dict[str, Verdict], dict[str, int]]:
+    """Return a verdict for those of the images in a file's folder that are test data, unjudged documents or unusable.
+
+    And the hashes of those that can be used.
+    """
     path, names, compare = job
     verdicts: dict[str, Verdict] = {}
     keys: dict[str, int] = {}
@@ -160,7 +166,7 @@ def judge_images(job: tuple[Path, list[str], bool], index: HeldOutIndex) -> dict
         for name, key in keys.items():
             if key in of_tests or key in unjudged:
                 verdicts[name] = Verdict(tuple(of_tests.get(key, ())), tuple(unjudged.get(key, ())))
-    return verdicts
+    return verdicts, keys
 
 
 def find_images(job: tuple[Piece, dict[str, Verdict]], index: HeldOutIndex) -> Found:
@@ -188,6 +194,7 @@ def find_images(job: tuple[Piece, dict[str, Verdict]], index: HeldOutIndex) -> F
 
 def add_found(found: Found, other: Found) -> None:
     found.sources += other.sources
+    found.keys += other.keys
     found.hits += other.hits
     for task, rows in other.unjudged.items():
         found.unjudged.setdefault(task, set()).update(rows)

@@ -54,20 +54,33 @@ class HeldOutIndex:
     unjudged: dict[str, Keys] = field(default_factory=dict)
 
     @cached_property
-    def identity(self) -> str:
-        """SHA-256 over tasks and hashes: a file checked against the same index needs no second check."""
-        return hash_json([LAYOUT, *(_hash_keys(keys) for keys in (self.keys, self.unjudged))])
+    def identities(self) -> dict[str, str]:
+        """SHA-256 over the hashes of each task."""
+        tables = self.keys, self.unjudged
+        return {
+            task: hash_json([LAYOUT, *(hash_bytes(one[task].tobytes()) for one in tables if task in one)])
+            for task in sorted(self.keys)
+        }
 
-    def find_tasks(self, keys: Sequence[int]) -> dict[int, list[str]]:
+    @cached_property
+    def identity(self) -> str:
+        """SHA-256 over all of it: a file checked against the same index needs no second check."""
+        return hash_json([LAYOUT, self.identities])
+
+    def shares(self, task: str, keys: Keys) -> bool:
+        """Return whether any of `keys` is of a task, of its test data or of its other documents."""
+        return any(_find_tasks({task: one[task]}, keys) for one in (self.keys, self.unjudged) if task in one)
+
+    def find_tasks(self, keys: Sequence[int] | Keys) -> dict[int, list[str]]:
         """Return the tasks of whose test data a key is, sorted, for those of `keys` that are of any task."""
         return _find_tasks(self.keys, keys)
 
-    def find_unjudged(self, keys: Sequence[int]) -> dict[int, list[str]]:
+    def find_unjudged(self, keys: Sequence[int] | Keys) -> dict[int, list[str]]:
         """Like `find_tasks`, of the documents that no query of the task judges relevant."""
         return _find_tasks(self.unjudged, keys)
 
 
-def _find_tasks(index: Mapping[str, Keys], keys: Sequence[int]) -> dict[int, list[str]]:
+def _find_tasks(index: Mapping[str, Keys], keys: Sequence[int] | Keys) -> dict[int, list[str]]:
     wanted = np.unique(np.asarray(keys, np.uint64))
     found: dict[int, list[str]] = {}
     for task, own in sorted(index.items()):  # a task's keys are sorted
@@ -80,10 +93,6 @@ def _find_tasks(index: Mapping[str, Keys], keys: Sequence[int]) -> dict[int, lis
 def merge_tasks(keys: Iterable[int], found: Mapping[int, list[str]]) -> list[str]:
     """Return the tasks that were found for any of an item's keys, sorted."""
     return sorted({task for key in keys for task in found.get(key, ())})
-
-
-def _hash_keys(index: Mapping[str, Keys]) -> dict[str, str]:
-    return {task: hash_bytes(keys.tobytes()) for task, keys in sorted(index.items())}
 
 
 def list_held_out() -> list[Task]:

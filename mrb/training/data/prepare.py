@@ -205,7 +205,7 @@ def check_file(path: Path, checker: FileChecker) -> tuple[CheckRecord, RowTable]
 def _open_checked(path: Path, checker: FileChecker, skips: int) -> CheckedFile:
     if not path.is_file():
         raise TrainingError(f"{path}: no such file of groups; `mrb train data` makes one")
-    found = read_check(path, checker.index.identity)
+    found = read_check(path, checker.index)
     # What was bad may have been put right since: an image that was missing.
     if found is None or (found[0].bad and not skips):
         logger.info(f"{path}: checking its groups, once")
