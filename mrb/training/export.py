@@ -8,8 +8,10 @@ CrossEncoder of sentence-transformers, with the files that sentence-transformers
 `Transformer` module that returns the last token's logits, a `LogitScore` module that reads the labels' logits, and the
 prompt as a chat template. The instruction is the `system` message, set by `CrossEncoder.predict(..., prompt=...)`. A
 prompt over `max_seq_length` loses its end, and what the template adds after the document is put back: so the document
-gives way, as in MRB. A vision-language model is no CrossEncoder: sentence-transformers resizes images with torchvision,
-which gives other pixels; its card shows how transformers scores it.
+gives way, as in MRB. A vision-language model is not saved as a CrossEncoder, though sentence-transformers 6.2 takes
+images. Of a prompt with an image that is too long it does not put the end back, so its score would be read elsewhere.
+And it resizes images with torchvision, which gives other pixels: `backend="pil"`, which chooses Pillow, reaches the
+processor's video part too, which refuses it. The card shows how transformers scores such a model.
 """
 
 from __future__ import annotations
