@@ -23,10 +23,11 @@ from torch import nn
 from mrb._util.files import read_json, write_json
 from mrb.baselines.mini_panel.train_drawings import train_drawings
 from mrb.baselines.mini_panel.train_flags import train_flags
-from mrb.baselines.mini_panel.train_pages import train_reader
+from mrb.baselines.mini_panel.train_pages import find_fonts, train_reader
 from mrb.baselines.mini_panel.train_texts import count_words, round_encoder, train_kinds
 from mrb.baselines.mini_panel.training_data import HeldOut
 from mrb.baselines.mini_panel.weights import ENCODER, FILES, VOCABULARY, WORDS, load_encoder, save_network
+from mrb.errors import MRBError
 
 logger = logging.getLogger(__name__)
 RECORD = "record.json"
@@ -40,7 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     torch.set_num_threads(1)
-    make_weights(given.out, given.seed)
+    try:
+        make_weights(given.out, given.seed)
+    except MRBError as error:
+        parser.exit(2, f"{error}\n")
 
 
 def make_weights(
@@ -57,9 +61,13 @@ def make_weights(
         folder: Where the files are written.
         seed: Of weights, order and distortions.
         steps: Of each part; by default as many as each needs.
-        fonts: As in `train_reader`.
+        fonts: As in `train_reader`; by default `find_fonts()`.
         copies: As in `train_flags`.
+
+    Raises:
+        TrainingError: A package with fonts is not installed; nothing is trained then.
     """
+    fonts = find_fonts() if fonts is None else fonts
     folder.mkdir(parents=True, exist_ok=True)
     held_out = HeldOut()
     limit = {} if steps is None else {"steps": steps}
@@ -68,7 +76,7 @@ def make_weights(
         "kinds": lambda: train_kinds(load_encoder(folder), held_out, seed, **limit),
         "flags": lambda: train_flags(held_out, seed, copies=copies, **limit),
         "drawings": lambda: train_drawings(held_out, seed, **limit),
-        "pages": lambda: train_reader(held_out, seed, fonts=fonts, **limit),
+        "pages": lambda: train_reader(held_out, fonts, seed, **limit),
     }
     for part, make in makers.items():
         _make_part(folder, part, make, held_out, seed)

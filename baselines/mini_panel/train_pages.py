@@ -46,12 +46,10 @@ def find_fonts() -> list[Path]:
     return sorted(found)
 
 
-def train_reader(
-    held_out: HeldOut, seed: int = 0, steps: int = STEPS, fonts: Sequence[Path | None] | None = None
-) -> LineReader:
-    """Return a trained reader. `fonts` are files, None is the one that Pillow carries; by default `find_fonts()`."""
+def train_reader(held_out: HeldOut, fonts: Sequence[Path | None], seed: int = 0, steps: int = STEPS) -> LineReader:
+    """Return a trained reader. `fonts` are files (`find_fonts()`), None is the one that Pillow carries."""
     torch.manual_seed(seed)
-    draw = LineDrawer(held_out, find_fonts() if fonts is None else fonts, seed)
+    draw = LineDrawer(held_out, fonts, seed)
     reader = LineReader()
 
     def compute_loss() -> Tensor:

@@ -16,14 +16,13 @@ from mrb.baselines.mini_panel.four_bits import GROUP, pack_weight, unpack_weight
 from mrb.baselines.mini_panel.pages import LineReader, count_trigrams, find_lines, match_title, read_page
 from mrb.baselines.mini_panel.panel import PAGE_SIDE, WEIGHTS, MiniPanel
 from mrb.baselines.mini_panel.pooling import HalvingPool
-from mrb.baselines.mini_panel.train import RECORD, make_weights
-from mrb.baselines.mini_panel.train_pages import find_fonts
+from mrb.baselines.mini_panel.train import RECORD, main, make_weights
 from mrb.baselines.mini_panel.training_data import HeldOut, list_texts
 from mrb.baselines.mini_panel.weights import FILES, load_network
 from mrb.data.items import ImageHandle, Item
 from mrb.data.load import load_task_data
 from mrb.data.task import load_task
-from mrb.errors import AdapterError, TrainingError
+from mrb.errors import AdapterError
 from mrb.rerankers.reranker import Request
 
 pytestmark = pytest.mark.torch
@@ -138,12 +137,15 @@ def test_held_out_texts_are_not_trained_on() -> None:
     assert kept and not any(held_out.has_text(text) for text in kept)
 
 
-def test_fonts_that_are_not_installed_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fonts_that_are_not_installed_are_named_before_anything_is_trained(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(train_pages, "find_spec", lambda name: None)
-    with pytest.raises(
-        TrainingError, match=r"the package matplotlib with fonts is not installed; pip install 'mrb\[panel\]'"
-    ):
-        find_fonts()
+    with pytest.raises(SystemExit) as ended:
+        main(["--out", str(tmp_path / "panel")])
+    assert ended.value.code == 2 and not (tmp_path / "panel").exists()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == "the package matplotlib with fonts is not installed; pip install 'mrb[panel]'"
 
 
 @pytest.mark.slow
