@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -12,11 +14,14 @@ from torch.utils.data import Dataset
 from mrb.data.items import ImageHandle
 from mrb.engine.prompt import Prompt, Prompter
 from mrb.errors import MRBError, TrainingError
-from mrb.training.data.group import Ints, TrainingGroup, order_groups, read_targets, sample_documents
+from mrb.training.data.group import Ints, TrainingGroup, deal_groups, order_groups, read_targets, sample_documents
 from mrb.training.data.prepare import Source
 from mrb.training.losses import Group, split_groups
 from mrb.training.losses.listwise import Target
-from mrb.training.recipe import Recipe
+from mrb.training.recipe import ModelSettings, Recipe
+
+CHARACTERS_A_TOKEN = 4
+PIXELS_A_TOKEN = 28 * 28
 
 
 @dataclass(frozen=True)
@@ -95,11 +100,14 @@ def join_batches(batches: Sequence[Batch]) -> Batch:
 class GroupDataset(Dataset[Batch | MRBError]):
     """The `count` groups of a whole run in order, as batches of one.
 
-    An item depends only on the seed and its index, so all processes and restarts see the same items. A group that
-    cannot be trained on is replaced by the next of its source, if the recipe says so.
+    An item depends only on the seed, its index and the number of processes, which divide the groups of a step by their
+    costs, so all processes and restarts see the same items. A group that cannot be trained on is replaced by the next
+    of its source, if the recipe says so.
     """
 
-    def __init__(self, sources: Sequence[Source], count: int, recipe: Recipe, prompter: Prompter) -> None:
+    def __init__(
+        self, sources: Sequence[Source], count: int, recipe: Recipe, prompter: Prompter, processes: int = 1
+    ) -> None:
         sampling, seed = recipe.sampling, recipe.schedule.seed
         self.sources = sources
         self.skips = recipe.data.skips
@@ -109,6 +117,9 @@ class GroupDataset(Dataset[Batch | MRBError]):
         self.target = recipe.loss.target
         self.prompter = prompter
         self.order: Ints = order_groups({source.name: len(source) for source in sources}, count, sampling, seed)
+        if processes > 1:
+            costs = estimate_costs(sources, self.order, recipe.model)
+            self.order = self.order[deal_groups(costs, recipe.schedule.queries, processes, recipe.memory.queries)]
 
     def __len__(self) -> int:
         return len(self.order)
@@ -142,6 +153,16 @@ class GroupDataset(Dataset[Batch | MRBError]):
         if len(problems) > 1:
             return TrainingError(f"{problems[0]}; the {len(problems) - 1} groups after it cannot be trained on either")
         return problems[0]
+
+
+def estimate_costs(sources: Sequence[Source], order: Ints, model: ModelSettings) -> npt.NDArray[np.float64]:
+    """Return about how many tokens a prompt of each group has, float64[groups]; images count as the largest."""
+    costs = np.zeros(len(order))
+    tokens = 1 / CHARACTERS_A_TOKEN, model.max_pixels / PIXELS_A_TOKEN
+    for number, source in enumerate(sources):
+        own = order[:, 0] == number
+        costs[own] = source.lengths[order[own, 1]] @ tokens
+    return np.minimum(costs, model.max_length)
 
 
 def collate(items: Sequence[Batch | MRBError]) -> dict[str, Batch | MRBError]:

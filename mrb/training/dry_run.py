@@ -18,7 +18,7 @@ from mrb.engine.vision import count_image_tokens
 from mrb.errors import MRBError
 from mrb.training.data.contamination import format_unjudged
 from mrb.training.data.prepare import Prepared, prepare
-from mrb.training.dataset import GroupDataset
+from mrb.training.dataset import CHARACTERS_A_TOKEN, GroupDataset
 from mrb.training.memory_estimate import ModelSize, find_config_folder, load_config, measure_size
 from mrb.training.model import find_layout, silence_libraries
 from mrb.training.recipe import LoadedRecipe, Recipe, format_settings
@@ -28,7 +28,6 @@ from mrb.training.run import count_steps
 GROUPS_READ = 200
 """Number of groups sampled to measure prompt lengths."""
 CARD_GB = 80
-CHARACTERS_A_TOKEN = 4
 _GB = 1e9
 _CONTEXT_BYTES = 1_500_000_000
 """Approximate size of a GPU's runtime before the first tensor."""

@@ -147,7 +147,7 @@ def _train(loaded: LoadedRecipe, out: Path, here: PartialState, *, fresh: bool, 
     log = LogCallback(Table(out / "log.csv", COLUMNS))
     schedule = recipe.schedule
     count = record.steps * schedule.queries
-    dataset = GroupDataset(prepared.sources, count, recipe, parts.prompter)
+    dataset = GroupDataset(prepared.sources, count, recipe, parts.prompter, here.num_processes)
     skipped = SkippedGroups(Table(out / "skipped.csv", SKIPPED_COLUMNS), recipe.data)
     trainer = RerankerTrainer(parts.learner, dataset, args, recipe, parts.pictures, parts.exporter, skipped, [log, dev])
     dev.accelerator = trainer.accelerator

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mrb.errors import TrainingError
-from mrb.training.data.group import Sampling, order_groups, sample_documents
+from mrb.training.data.group import Sampling, deal_groups, order_groups, sample_documents
 from tests.training.test_data import group
 
 # Sampling
@@ -74,3 +74,28 @@ def test_weights_of_no_source_are_refused() -> None:
             order_groups(SIZES, 10, Sampling(weights=weights), seed=0)
     with pytest.raises(ValueError, match="greater than or equal to 0"):
         Sampling(weights={"a": -1})
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_processes_get_about_equal_costs_in_each_step(at_once: int) -> None:
+    from accelerate.data_loader import BatchSamplerShard
+    from torch.utils.data import BatchSampler, SequentialSampler
+
+    queries, processes, steps = 32, 4, 50
+    costs = np.random.default_rng(0).lognormal(6, 1, queries * steps)
+    dealt = deal_groups(costs, queries, processes, at_once)
+    for step in range(steps):
+        own = slice(queries * step, queries * (step + 1))
+        assert sorted(dealt[own]) == list(range(own.start, own.stop))
+
+    def measure_waste(costs: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:
+        """How much more than the mean the process with the most does, as accelerate deals the batches."""
+        batches = BatchSampler(SequentialSampler(range(len(costs))), at_once, drop_last=False)
+        shards = [BatchSamplerShard(batches, processes, number) for number in range(processes)]
+        spent = np.stack([costs[np.concatenate(list(shard))].reshape(steps, -1).sum(1) for shard in shards])
+        return float((spent.max(0) / spent.mean(0)).mean()) - 1
+
+    before, after = measure_waste(costs), measure_waste(costs[dealt])
+    assert before > 0.3
+    assert after < 0.1

@@ -28,6 +28,8 @@ from mrb.hub.manifest import find_cache_root
 from mrb.training.data.contamination import Dropped, HeldOutIndex, Keys, format_dropped
 from mrb.training.data.rows import Starts
 
+LAYOUT = 2
+"""Part of the name of a check: incremented when its arrays change."""
 USABLE, NO_NEGATIVES, TEST_DATA, BAD = range(4)
 """The states of a row."""
 LISTED = 20
@@ -68,13 +70,15 @@ class RowTable:
     """What is known of each row.
 
     `starts` says where the rows start (`find_starts`), `sources` int32[rows] the number of each row's source in
-    `CheckRecord.sources`, `states` uint8[rows] whether it can be used. The documents that are test data are the
+    `CheckRecord.sources`, `states` uint8[rows] whether it can be used, `lengths` float32[rows, 2] how many characters
+    and images query and document have together, the mean over documents. The documents that are test data are the
     `places` int32[hits] (from 0, positives first) of the `rows` int64[hits], sorted.
     """
 
     starts: Starts
     sources: npt.NDArray[np.int32]
     states: npt.NDArray[np.uint8]
+    lengths: npt.NDArray[np.float32]
     rows: npt.NDArray[np.int64]
     places: npt.NDArray[np.int32]
 
@@ -150,7 +154,7 @@ def _may_hold(record: CheckRecord, index: HeldOutIndex) -> bool:
 
 
 def _name_check(record: CheckRecord) -> str:
-    return f"{record.sha256} {record.checked}"
+    return f"{LAYOUT} {record.sha256} {record.checked}"
 
 
 def _read_table(place: Path, name: str) -> tuple[RowTable, Keys | None] | None:

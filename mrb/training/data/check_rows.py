@@ -39,12 +39,13 @@ class Hit:
 class Found:
     """What was found in a stretch of rows.
 
-    `keys` are the hashes that were compared, sorted in each stretch. `unjudged` holds, by task, the rows with a
-    document of its corpus that none of its queries judges relevant; `images` are the paths of images that remain to be
-    looked at.
+    `lengths` are those of `RowTable`, `keys` the hashes that were compared, sorted in each stretch. `unjudged` holds,
+    by task, the rows with a document of its corpus that none of its queries judges relevant; `images` are the paths of
+    images that remain to be looked at.
     """
 
     sources: list[str] = field(default_factory=list)
+    lengths: list[tuple[float, float]] = field(default_factory=list)
     keys: list[Keys] = field(default_factory=list)
     hits: list[Hit] = field(default_factory=list)
     unjudged: dict[str, set[int]] = field(default_factory=dict)
@@ -74,12 +75,14 @@ def read_stretch(job: tuple[Piece, bool], index: HeldOutIndex) -> Found:
     keyed: list[tuple[int, int, int, int, list[int]]] = []
     for row in rows:
         found.sources.append("")
+        found.lengths.append((0.0, 0.0))
         try:
             read = file.read_row(row)
         except MRBError as error:
             found.bad[row] = str(error)
             continue
         found.sources[-1] = sys.intern(read.source)
+        found.lengths[-1] = _measure_lengths(read)
         if not read.negatives:
             found.no_negatives.append(row)
         contents = []
@@ -112,6 +115,14 @@ def read_stretch(job: tuple[Piece, bool], index: HeldOutIndex) -> Found:
         for task in merge_tasks(keys, unjudged):
             found.unjudged.setdefault(task, set()).add(row)
     return found
+
+
+def _measure_lengths(read: GroupRow) -> tuple[float, float]:
+    """Return the characters and the images of the query and a document, the mean over documents."""
+    query, *documents = read.items
+    characters = sum(len(one.text or "") for one in documents) / len(documents)
+    images = sum(one.image is not None for one in documents) / len(documents)
+    return len(query.text or "") + characters, (query.image is not None) + images
 
 
 def _hash_text(item: ItemRow, known: dict[str, int]) -> int:
@@ -194,6 +205,7 @@ def find_images(job: tuple[Piece, dict[str, Verdict]], index: HeldOutIndex) -> F
 
 def add_found(found: Found, other: Found) -> None:
     found.sources += other.sources
+    found.lengths += other.lengths
     found.keys += other.keys
     found.hits += other.hits
     for task, rows in other.unjudged.items():
@@ -233,6 +245,7 @@ def make_table(starts: Starts, found: Found) -> tuple[RowTable, Dropped]:
         starts=starts,
         sources=np.asarray([numbers.get(name, -1) for name in found.sources], np.int32),
         states=states,
+        lengths=np.asarray(found.lengths, np.float32),
         rows=np.asarray([row for row, _ in places], np.int64),
         places=np.asarray([place for _, place in places], np.int32),
     )

@@ -129,6 +129,34 @@ def _shuffle(items: Sequence[TrainingItem], rng: np.random.Generator) -> list[Tr
     return [items[place] for place in rng.permutation(len(items))]
 
 
+def deal_groups(costs: npt.NDArray[np.float64], queries: int, processes: int, at_once: int) -> Ints:
+    """Order the groups of each step so that the processes that share it have about equal costs.
+
+    From the most costly group of a step on, the next one goes to the process that has the least so far and is not full.
+    Each step keeps its groups.
+
+    Args:
+        costs: float64[groups], in the order of the run.
+        queries: Groups of a step, a multiple of `processes * at_once`.
+        processes: How many processes.
+        at_once: Groups that follow each other and go to one process; the next ones go to the next process.
+
+    Returns:
+        int64[groups]: the places of the groups in the order of the run.
+    """
+    steps = costs.reshape(-1, queries)
+    ranked = np.argsort(-steps, axis=1, kind="stable")
+    spent, counts = np.zeros((len(steps), processes)), np.zeros((len(steps), processes), np.int64)
+    dealt, step = np.empty_like(ranked), np.arange(len(steps))
+    for group in ranked.T:
+        least = np.where(counts < queries // processes, spent, np.inf).argmin(1)
+        own = counts[step, least]
+        dealt[step, (own // at_once * processes + least) * at_once + own % at_once] = group
+        spent[step, least] += steps[step, group]
+        counts[step, least] += 1
+    return (dealt + queries * step[:, None]).reshape(-1)
+
+
 def order_groups(sizes: Mapping[str, int], count: int, sampling: Sampling, seed: int) -> Ints:
     """Order the groups of a whole run.
 

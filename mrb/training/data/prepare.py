@@ -14,6 +14,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from mrb._util.hashing import hash_file, hash_json
 from mrb._util.model import Model
@@ -79,6 +80,11 @@ class Source:
 
     def __len__(self) -> int:
         return int(self._ends[-1])
+
+    @cached_property
+    def lengths(self) -> npt.NDArray[np.float32]:
+        """The `lengths` of `RowTable` of its groups."""
+        return np.concatenate([file.table.lengths[rows] for file, rows in self.files])
 
     def _find(self, place: int) -> tuple[CheckedFile, int]:
         number = int(np.searchsorted(self._ends, place, side="right"))
