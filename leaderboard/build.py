@@ -66,7 +66,7 @@ KINDS: tuple[PageKind, ...] = (
 """All page kinds of the site. They are written from last to first, so that everything the overview links to exists when
 the overview does.
 """
-FORKED: tuple[PageKind, ...] = (tables, models)
+FORKED: tuple[PageKind, ...] = (tables, exports)
 """Kinds that a second process writes if there are at least MANY runs: half of the work, and pure text."""
 MANY = 40
 

@@ -102,11 +102,17 @@ def _plain(text: str) -> str:
 
 def format_long_csv(board: Board) -> str:
     """Return every number of the table, one per line."""
-    rows = ([_plain(cell) if isinstance(cell, str) else cell for cell in row] for row in _list_numbers(board))
+    rows = (
+        (_plain(row), _plain(key), _plain(measure), *numbers, _plain(note))
+        for row, key, measure, *numbers, note in _list_numbers(board)
+    )
     return format_csv_table([LONG_FIELDS, *rows])
 
 
-def _list_numbers(board: Board) -> Iterator[tuple[str | float | None, ...]]:
+def _list_numbers(
+    board: Board,
+) -> Iterator[tuple[str, str, str, float | None, float | None, float | None, float | None, str]]:
+    """Yield every number of the table: LONG_FIELDS."""
     for measure in board.table.measures:
         view = board.table.get_view(measure)
         for row in (*view.fixed, *view.rows):

@@ -338,10 +338,10 @@ def _make_row(run: Run, row: Row, cells: dict[str, Cell], done: int, of: int) ->
 def _add_gains(row: TableRow, first: TableRow) -> TableRow:
     """Return `row` with each cell's difference to the first stage, if both exist."""
     cells = dict(row.cells)
-    for key, cell in cells.items():
+    for key, (mean, low, high, _, href, note) in row.cells.items():
         base = first.cells[key].mean
-        if cell.mean is not None and base is not None:
-            cells[key] = cell._replace(gain=cell.mean - base)
+        if mean is not None and base is not None:
+            cells[key] = Cell(mean, low, high, mean - base, href, note)
     return replace(row, cells=cells)
 
 

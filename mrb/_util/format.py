@@ -9,6 +9,7 @@ import textwrap
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Self
 
 GAP = "  "
@@ -226,6 +227,7 @@ def format_markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) 
     yield ""
 
 
+@lru_cache(maxsize=2**14)
 def _guard_formula(text: str) -> str:
     return "'" + text if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 

@@ -65,6 +65,8 @@ _HOME = re.compile(r"(?:[A-Za-z]:)?[\\/](?:home|Users|root)(?:[\\/][^\\/]+)?|~[^
 _FOLDERS = frozenset(("PWD", "OLDPWD"))  # working folders set by every shell, not passwords
 
 _NUMBERS = (float, int, bool, NoneType)
+_Names = dict[object, tuple[object, bool]]
+"""What `_redact_name` returned for the names of a record, which repeat for every task and measure."""
 
 _known: set[str] = set()
 
@@ -123,7 +125,7 @@ def _compile_literals(secrets: frozenset[str], homes: frozenset[str], hosts: fro
         return "|".join(map(re.escape, sorted(texts, key=len, reverse=True)))
 
     return _Literals(
-        re.compile(join(secrets)) if secrets else None,
+        re.compile(f"(?:{join(secrets)})+") if secrets else None,
         tuple(sorted(homes)),
         re.compile(rf"(?<![A-Za-z0-9-])(?:{join(hosts)})(?![A-Za-z0-9-])") if hosts else None,
     )
@@ -142,13 +144,13 @@ def redact_text(text: str) -> str:
 
 def redact(value: Any) -> Any:
     """Return a JSON value with `redact_text` applied to every text and the values of secret names replaced."""
-    return _redact(value, _find_literals())
+    return _redact(value, _find_literals(), {})
 
 
 def redact_shapes(value: Any) -> Any:
     """Return a JSON value as `redact` does without what only this machine knows (its secrets, home folder and hosts):
     the result is the same everywhere."""
-    return _redact(value, _compile_literals(frozenset(), frozenset(), frozenset()))
+    return _redact(value, _compile_literals(frozenset(), frozenset(), frozenset()), {})
 
 
 def _hide_secrets(text: str, here: _Literals) -> str:
@@ -158,7 +160,7 @@ def _hide_secrets(text: str, here: _Literals) -> str:
     return _hide_named(_USER.sub(f"{SECRET}@", text), only_queries=True) if "://" in text else text
 
 
-@lru_cache(maxsize=4096)  # the names in a submission repeat for every task and measure
+@lru_cache(maxsize=4096)
 def _redact_text(text: str, here: _Literals) -> str:
     text = _hide_secrets(text, here)
     if "=" in text or ":" in text:
@@ -170,23 +172,34 @@ def _redact_text(text: str, here: _Literals) -> str:
     return text if here.hosts is None else here.hosts.sub(HOST, text)
 
 
-def _redact(value: Any, here: _Literals) -> Any:
+def _redact(value: Any, here: _Literals, names: _Names) -> Any:
     if isinstance(value, _NUMBERS):  # most values of a record: asked first, for speed
         return value
     if isinstance(value, str):
         inner = _parse_json(value)
-        return _redact_text(value, here) if inner is None else _dump_redacted(value, inner, here)
-    if isinstance(value, Mapping):
-        return {
-            _redact_text(name, here) if isinstance(name, str) else name: _redact_named(str(name), inner, here)
-            for name, inner in value.items()
-        }
+        return _redact_text(value, here) if inner is None else _dump_redacted(value, inner, here, names)
     if isinstance(value, list | tuple):
-        return _redact_items(list(value), here)
+        return _redact_items(list(value), here, names)
+    if isinstance(value, Mapping):
+        found: dict[object, Any] = {}
+        for name, inner in value.items():
+            shown, is_secret = names.get(name) or _redact_name(name, here, names)
+            if is_secret and not isinstance(inner, bool | None) and inner != "":
+                found[shown] = SECRET
+            else:
+                found[shown] = inner if isinstance(inner, _NUMBERS) else _redact(inner, here, names)
+        return found
     return value
 
 
-def _redact_items(values: list[Any], here: _Literals) -> list[Any]:
+def _redact_name(name: object, here: _Literals, names: _Names) -> tuple[object, bool]:
+    """Return a field's name redacted, and whether its value is a secret; remember a text in `names`."""
+    if not isinstance(name, str):
+        return name, is_secret_name(str(name))
+    return names.setdefault(name, (_redact_text(name, here), is_secret_name(name)))
+
+
+def _redact_items(values: list[Any], here: _Literals, names: _Names) -> list[Any]:
     """Redact a list. In a command line, `some_key=VALUE` and the word after `--some-key` are secrets."""
     found: list[Any] = []
     for place, value in enumerate(values):
@@ -196,16 +209,10 @@ def _redact_items(values: list[Any], here: _Literals) -> list[Any]:
         if flag and isinstance(value, str) and not value.startswith("-"):
             found.append(SECRET)
         elif equals and _OPTION.fullmatch(name):
-            found.append(f"{name}={_redact_named(name, word, here)}")
+            found.append(f"{name}={SECRET if word and is_secret_name(name) else _redact(word, here, names)}")
         else:
-            found.append(_redact(value, here))
+            found.append(_redact(value, here, names))
     return found
-
-
-def _redact_named(name: str, value: Any, here: _Literals) -> Any:
-    if is_secret_name(name) and not isinstance(value, bool | None) and value != "":
-        return SECRET
-    return _redact(value, here)
 
 
 def _parse_json(text: str) -> Any:
@@ -219,8 +226,8 @@ def _parse_json(text: str) -> Any:
     return found if isinstance(found, dict | list) else None
 
 
-def _dump_redacted(text: str, inner: Any, here: _Literals) -> str:
-    found = _redact(inner, here)
+def _dump_redacted(text: str, inner: Any, here: _Literals, names: _Names) -> str:
+    found = _redact(inner, here, names)
     return text if found == inner else json.dumps(found, ensure_ascii=False)
 
 
