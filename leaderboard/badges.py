@@ -10,6 +10,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from mrb._util.format import format_tasks
 from mrb._util.model import Model
 from mrb.leaderboard.page import load_macros
 from mrb.leaderboard.site import Site
@@ -69,7 +70,7 @@ def make_badge(site: Site, run: Run) -> Badge:
             message = f"{HEADLINE} {format_percent(cell.mean)}{rank}"
             return Badge(label=_name_suite(board), message=message, color="blue")
     row = whole.table.get_view(str(HEADLINE)).row(run.name)
-    return Badge(label=_name_suite(whole), message=f"{row.done} of {row.of} tasks", color="lightgrey")
+    return Badge(label=_name_suite(whole), message=f"{row.done} of {format_tasks(row.of)}", color="lightgrey")
 
 
 def _name_suite(board: Board) -> str:

@@ -17,7 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from mrb import __version__
 from mrb._util.files import is_device_name
-from mrb._util.format import format_size
+from mrb._util.format import format_size, format_tasks
 from mrb.data.task import TYPES
 from mrb.leaderboard.tables.cells import (
     MINUS,
@@ -165,6 +165,7 @@ def _load_environment() -> Environment:
         "billions": format_parameters,
         "count": "{:,}".format,
         "size": format_size,
+        "tasks": format_tasks,
     }
     environment.globals |= {
         "navigation": NAVIGATION,

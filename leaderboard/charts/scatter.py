@@ -30,7 +30,7 @@ MOST = 100
 LINES = 6
 MACHINES = 2
 """Kinds of hardware that have a plot against speed, those with the most models."""
-KINDS = (*get_args(ModelKind), "not stated")
+KINDS = (*get_args(ModelKind), "architecture not stated")
 CLASSES = (*(words for _, words in SIZES), "size not stated")
 _BY_SCORE = f"{HEADLINE} × 100, average over types"
 NOT_RECORDED = "not recorded"

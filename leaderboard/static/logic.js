@@ -1,5 +1,5 @@
 // What the scripts compute, without the page: filters, order, pages of rows, state in addresses, pairs of runs, numbers.
-// tests/web/logic.test.js holds it.
+// tests/leaderboard/js/logic.test.js tests it.
 
 /**
  * @typedef {Record<string, string>} State the value of each field of an address

@@ -15,6 +15,7 @@ from itertools import groupby
 from mrb.leaderboard.page import TYPE_WORDS, get_task_path
 from mrb.leaderboard.tables import columns as facts
 from mrb.leaderboard.tables.cells import (
+    BLANK,
     NO_INTERVAL,
     CellText,
     format_cell,
@@ -298,8 +299,8 @@ class Board:
         }
 
     @property
-    def _first(self) -> tuple[Head, Head]:
-        """The columns rank, shown by default only if a row has one, and name, which stand first."""
+    def _first(self) -> tuple[Head, Head, Head]:
+        """The columns rank, name and size, which stand first; rank and size show by default only if a row has one."""
         is_ranked = any(rank.position for rank in self.standing.ranks.values())
         words = (
             f"position by {HEADLINE}, average over types; beside it the best and the worst rank that the tests allow"
@@ -307,6 +308,7 @@ class Board:
         return (
             Head("rank", "rank", small=f"by {HEADLINE}", default=is_ranked, words=words),
             Head("name", "Model", is_text=True),
+            Head("parameters", "size", default=any(own["parameters"].kind != BLANK for own in self.facts.values())),
         )
 
     def _make_summary_tab(self) -> Tab:
@@ -324,7 +326,7 @@ class Board:
                         column.key, column.key, "type, over its tasks", column.title, path, words=TYPE_WORDS[column.key]
                     )
                 )
-        return Tab(SUMMARY, "averages", SUMMARY, (*self._first, _PARAMETERS, *heads, *self._list_fact_heads()))
+        return Tab(SUMMARY, "averages", SUMMARY, (*self._first, *heads, *self._list_fact_heads()))
 
     def _make_tasks_tab(self, key: str, title: str, task_ids: Sequence[str], measure: str = str(HEADLINE)) -> Tab:
         view = self.table.get_view(measure)
@@ -333,10 +335,7 @@ class Board:
             if column.key in task_ids:
                 small = format_head_note(column.measure if measure == SOURCE else "", column.queries)
                 heads.append(Head(column.key, column.key, column.type, small, get_task_path(column.key)))
-        return Tab(key, title, TASKS, (*self._first, _PARAMETERS, *heads, *self._list_fact_heads()))
-
-
-_PARAMETERS = Head("parameters", "size")
+        return Tab(key, title, TASKS, (*self._first, *heads, *self._list_fact_heads()))
 
 
 def slugify(measure: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mrb._util.format import PLAIN, Screen, Styled, fold_text, format_reasons, format_table
+from mrb._util.format import PLAIN, Screen, Styled, fold_text, format_count, format_reasons, format_table
 from mrb.candidates.candidate_sets import STANDARD_SET
 from mrb.errors import ResultError
 from mrb.metrics import statistics as stats
@@ -113,7 +113,8 @@ def format_run(run: Run, measure: str = str(HEADLINE), screen: Screen = PLAIN) -
     notes = list(format_reasons({row.label: row.state for row in tasks if row.state}))
     for result in results:
         if result.counts.failed_pairs:
-            notes.append(f"{result.task}: {result.counts.failed_pairs} pairs failed and are ranked last")
+            failed = format_count(result.counts.failed_pairs, "pair")
+            notes.append(f"{result.task}: {failed} failed, ranked last")
     notes += format_noise(run)
     parts = sorted({result.data.selection for result in results} - {"all"})
     if parts:

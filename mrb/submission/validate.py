@@ -153,8 +153,8 @@ def _check_selection(received: ReceivedSubmission, result: Result) -> None:
         raise ResultError(f"{where}.data.selection is {selection!r}; suite {received.suite.id} takes {whole!r}")
     wanted = publishes_scores(received.get_task(result.task), selection)
     if received.submission.rankings[result.task].scores != wanted:
-        words = "must" if wanted else "do not"
-        raise ResultError(f"{received.ranking_path(result.task)}: scores {words} go along with this task")
+        words = "must have scores" if wanted else "must have no scores: only those of small tasks and samples do"
+        raise ResultError(f"{received.ranking_path(result.task)}: {words}")
 
 
 def find_missing_input(task: Task, candidates: Path | None = None, sha256: str | None = None) -> str | None:

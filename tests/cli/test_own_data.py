@@ -110,9 +110,9 @@ def test_a_submission_is_validated_with_and_without_the_data(elsewhere: Callable
     done = elsewhere("submission", "validate", "submissions/me__surface")
     assert done.returncode == 2 and "its data is not here" in done.stdout
     done = elsewhere("submission", "validate", "submissions/me__surface", "--allow-not-recomputed")
-    assert "valid: me__surface, 0 of 1 tasks recomputed, own" in done.stdout, done.stderr
+    assert "valid: me__surface, 0 of 1 task recomputed, own" in done.stdout, done.stderr
     done = elsewhere("submission", "validate", "submissions/me__surface", "--data", shop / "shop")
-    assert "valid: me__surface, 1 of 1 tasks recomputed, own" in done.stdout, done.stderr
+    assert "valid: me__surface, 1 of 1 task recomputed, own" in done.stdout, done.stderr
     done = elsewhere("leaderboard", "build", "submissions", "runs/random", "--out", "site")
     assert done.returncode == 0, done.stderr
 
@@ -129,7 +129,7 @@ def test_a_submission_is_validated_by_a_judgement_pack_alone(
     shutil.rmtree(tmp_path / "cache")
     done = elsewhere("submission", "validate", "submissions/me__surface", "--candidates", "packs")
     assert "shop: recomputed from the judgement pack packs/shop.judgements" in done.stdout, done.stderr
-    assert "valid: me__surface, 1 of 1 tasks recomputed, own" in done.stdout
+    assert "valid: me__surface, 1 of 1 task recomputed, own" in done.stdout
     path = tmp_path / "submissions" / "me__surface" / "submission.json"
     stated = json.loads(path.read_text())
     stated["results"]["shop"]["measures"]["MRR@10"]["mean"] += 1e-6

@@ -192,7 +192,7 @@ def test_allowed_failures_are_counted_published_and_remembered(mrb: Mrb, tmp_pat
     result = json.loads((tmp_path / "runs" / "my_adapter" / "mini-faq-t2t" / "result.json").read_text())
     failed = result["counts"]["failed_pairs"]
     assert failed > 0
-    assert f"{failed} pairs failed and are ranked last" in done.stdout
+    assert f"{failed} pairs failed, ranked last" in done.stdout
     scores = pq.read_table(tmp_path / "runs" / "my_adapter" / "mini-faq-t2t" / "scores.parquet").column("score")
     assert scores.null_count == failed
     again = mrb("recompute", "runs/my_adapter")

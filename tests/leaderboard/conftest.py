@@ -178,7 +178,7 @@ def long_site(site: Path) -> Path:
 @pytest.fixture
 def open_page(browser: Browser, site: Path) -> Iterator[OpenPage]:
     """`open_page(query="", path="index.html", **context)` opens a page of the board (or of the one whose overview is
-    `of`) from disk in a context of its own.
+    `of`) from disk, or at the address `base`, in a context of its own.
 
     At the end the test fails if any page said something on the console (a violation of the content policy does),
     raised an error, showed a dialog or asked for anything but the site's own files.
@@ -192,14 +192,23 @@ def open_page(browser: Browser, site: Path) -> Iterator[OpenPage]:
         page.on("dialog", lambda dialog: (said.append(f"dialog: {dialog.message}"), dialog.dismiss()))
         page.on("request", lambda request: _allowed(request.url) or said.append(f"request: {request.url}"))
 
-    def open_(query: str = "", *, path: str = "index.html", width: int = 1440, of: Path = site, **options: Any) -> Page:
-        roots.add(of.parent.as_uri() + "/")
+    def open_(
+        query: str = "",
+        *,
+        path: str = "index.html",
+        width: int = 1440,
+        of: Path = site,
+        base: str = "",
+        **options: Any,
+    ) -> Page:
+        base = base or of.parent.as_uri()
+        roots.add(f"{base}/")
         context = browser.new_context(viewport={"width": width, "height": 900}, **options)
         context.set_default_timeout(60_000)  # other work may share the machine
         contexts.append(context)
         page = context.new_page()
         watch(page)
-        page.goto(f"{of.parent.as_uri()}/{path}{query}")
+        page.goto(f"{base}/{path}{query}")
         return page
 
     def _allowed(url: str) -> bool:

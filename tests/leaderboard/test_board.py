@@ -5,11 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
+
+from mrb.leaderboard.serve import make_server
 
 pytestmark = pytest.mark.browser
 
@@ -47,6 +50,24 @@ def test_it_opens_from_disk_and_stands_in_the_order_of_the_average(open_page: Op
     assert page.locator(FIRST).locator("table.board tbody.fixed th").all_inner_texts() == ["first stage", "oracle"]
     assert page.locator("section.comparison").count() == 2
     assert "the depth (all 9 shared tasks)" in page.locator("p.differs").inner_text()
+
+
+def test_every_kind_of_page_works_under_a_path_of_a_server(open_page: OpenPage, site: Path) -> None:
+    with make_server(site.parent.parent, 0) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        try:
+            base = f"http://127.0.0.1:{running.server_port}/{site.parent.name}"
+            page = open_page("?sort=types&measure=MRR%4010", base=base)  # fails if anything is not found
+            page.wait_for_selector("table.board[data-drawn]")
+            page.get_by_role("link", name="all tasks").first.click()
+            assert page.url.startswith(f"{base}/tables/mini-25/tasks.html?")
+            for path in ("models/beta.html", "tasks/mini-faq-t2t.html", "compare.html?runs=alpha,beta", "about.html"):
+                page.goto(f"{base}/{path}")
+                assert page.locator("h1").is_visible()
+        finally:
+            running.shutdown()
+            thread.join()
 
 
 def test_without_javascript_every_table_can_be_read(open_page: OpenPage) -> None:

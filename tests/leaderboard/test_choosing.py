@@ -59,7 +59,7 @@ def test_the_rows_shown_are_a_file_with_units(open_page: OpenPage, site: Path) -
     assert [row[0] for row in rows] == [
         "model", "first stage", "oracle", "partial", "beta", "gamma-with-a-rather-long-name", "alpha",
     ]  # fmt: skip
-    shown = page.locator("tr[data-run=beta] >> nth=0").locator("td:visible >> nth=2").locator("a, b").inner_text()
+    shown = page.locator("tr[data-run=beta] >> nth=0").locator("td:visible >> nth=1").locator("a, b").inner_text()
     place = rows[0].index("over types (nDCG@10 x 100)")
     assert rows[4][place] == shown
     assert "pairs/s (pairs per second)" in rows[0] and not any("single" in head for head in rows[0])

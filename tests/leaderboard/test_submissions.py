@@ -27,8 +27,9 @@ from mrb.leaderboard.build import build
 from mrb.leaderboard.pages import assets, overview
 from mrb.leaderboard.site import make_site
 from mrb.leaderboard.tables import per_query_cache
+from mrb.leaderboard.tables.finding import fold_words, join_words
 from mrb.leaderboard.tables.rows import AVERAGE_TASKS, AVERAGE_TYPES, Table
-from mrb.leaderboard.tables.runs import read_entries, read_runs
+from mrb.leaderboard.tables.runs import make_card, read_entries, read_runs
 from mrb.leaderboard.tables.table_grouping import group_runs
 from mrb.rerankers.declaration import load_reranker
 from mrb.results.run import average_over_tasks, average_over_types, compute_suite_averages, load_run
@@ -114,6 +115,15 @@ def test_many_submissions_are_one_table(many: Path, tmp_path: Path) -> None:
     assert tasks.count("data/synthetic__model-0007/submission.json") > 40
 
 
+def test_a_model_is_found_by_parts_of_organisation_name_and_licence(many: Path) -> None:
+    entry = read_entries([many])[0]
+    assert entry.submission is not None
+    stated = {"organisation": "Qwen", "name": "Qwen3-Reranker-8B", "licence": "MIT"}
+    words = join_words(make_card(entry.run, entry.submission), entry.submission.model.model_copy(update=stated))
+    for typed in ("qwen 8b", "Qwen/Qwen3", "Qwen__Qwen3", "MIT"):
+        assert all(word in words for word in fold_words(typed).split()), typed
+
+
 def test_the_first_view_stays_small_however_many_there_are(many: Path) -> None:
     entries = [
         replace(one, run=replace(one.run, path=one.run.folder.with_name(f"{one.run.name}-{copy}")))
@@ -176,7 +186,7 @@ def test_tasks_whose_data_is_not_here_are_not_recomputed_and_said_to_be_so(many:
     assert checked.recomputed == () and set(checked.not_recomputed) == set(load_suite("mrb").tasks)
     assert "no published candidate list" in checked.not_recomputed["nfcorpus"]
     plain = CliRunner().invoke(cli, ["submission", "validate", str(many / "synthetic__model-0003")])
-    assert plain.exit_code == 2 and "40 of 40 tasks were not recomputed" in plain.output
+    assert plain.exit_code == 2 and "not recomputed: 40 of 40 tasks" in plain.output
     assert plain.output.count("not recomputed: it has no published candidate list") == 40
     allowed = CliRunner().invoke(
         cli, ["submission", "validate", str(many / "synthetic__model-0003"), "--allow-not-recomputed"]

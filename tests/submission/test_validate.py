@@ -202,7 +202,7 @@ def test_an_order_with_its_numbers_left_as_they_were_is_refused_by_number(submis
         (lambda v: v["timings"].update({"mini-flag-t2i": {"seconds": 1.0, "pairs": 1}}), "a task without a result"),
         (lambda v: v["not_covered"].append({"task": TASK, "reason": "x"}), "said not to be covered"),
         (lambda v: v["results"][TASK]["data"].update(selection="sample"), "selection is 'sample'; suite mini takes"),
-        (lambda v: v["rankings"][TASK].update(scores=False), "scores must go along with this task"),
+        (lambda v: v["rankings"][TASK].update(scores=False), "must have scores"),
         (lambda v: v["results"][TASK]["measures"].pop("MRR@10"), "do not hold the same measures"),
         (lambda v: v["averages"].update(tasks=v["averages"]["of_types"]["t2t"]), "averages.tasks.* give missing"),
         (lambda v: v["averages"]["of_types"].clear(), "averages.of_types.t2t.nDCG@5.* missing, the results give"),

@@ -77,6 +77,7 @@ def _result(path: Path) -> None:
 
 
 def _submission(folder: Path, candidates: str | None, *, allow: bool) -> None:
+    from mrb._util.format import format_tasks
     from mrb.candidates.pull_packs import find_local_packs
     from mrb.candidates.set_lists import find_result_lists
     from mrb.data.pull_data import is_local
@@ -93,16 +94,16 @@ def _submission(folder: Path, candidates: str | None, *, allow: bool) -> None:
     packs = find_local_packs(candidates, away) if away else None
     checked = validate_submission(received, lists, packs)
     for task_id, failed in checked.failed_pairs.items():
-        pairs = received.submission.results[task_id].counts.pairs
-        click.echo(f"{folder}: {task_id}: {failed} of {pairs} pairs failed and are ranked last")
+        pairs = results[task_id].counts.pairs
+        click.echo(f"{folder}: {task_id}: {failed} of {pairs} pairs failed, ranked last")
     for task_id, pack in checked.packs.items():
-        click.echo(f"{folder}: {task_id}: recomputed from the judgement pack {pack}, as far as that can be trusted")
+        click.echo(f"{folder}: {task_id}: recomputed from the judgement pack {pack}, and right if the pack is")
     for task_id, reason in checked.not_recomputed.items():
         click.echo(f"{folder}: {task_id}: not recomputed: {reason}")
     if checked.not_recomputed and not allow:
         raise ResultError(
-            f"{folder}: {len(checked.not_recomputed)} of {len(received.submission.results)} tasks were not recomputed; "
+            f"{folder}: not recomputed: {len(checked.not_recomputed)} of {format_tasks(len(results))}; "
             "check it where their data is, or accept it as it is with --allow-not-recomputed"
         )
-    done, of = len(checked.recomputed), len(received.submission.results)
-    click.echo(f"{folder}: valid: {received.name}, {done} of {of} tasks recomputed, {received.suite.id}")
+    done = f"{len(checked.recomputed)} of {format_tasks(len(results))}"
+    click.echo(f"{folder}: valid: {received.name}, {done} recomputed, {received.suite.id}")
