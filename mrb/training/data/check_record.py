@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -117,9 +117,9 @@ def read_check(path: Path, index: HeldOutIndex) -> tuple[CheckRecord, RowTable] 
 def write_check(path: Path, record: CheckRecord, table: RowTable, keys: Keys | None) -> None:
     """Write what a check of `path` found; `keys` are those of its items, if they were compared."""
     place = _find_place(path)
-    more = {} if keys is None else {"keys": keys}
+    arrays: dict[str, Any] = vars(table) | ({} if keys is None else {"keys": keys})
     with open_atomically(place / f"{path.stem}.check.npz") as file:
-        np.savez(file, check=np.asarray(_name_check(record)), **vars(table), **more)
+        np.savez(file, check=np.asarray(_name_check(record)), **arrays)
     write_json(place / f"{path.stem}.check.json", record.model_dump(mode="json"))
 
 
