@@ -14,11 +14,13 @@ from mrb.data.items import Item
 from mrb.data.load import load_task_data
 from mrb.errors import TrainingError
 from mrb.evaluation.run import JOURNAL_FILE
+from mrb.training.data import own_groups
 from mrb.training.data.contamination import HeldOutIndex
 from mrb.training.data.files import GroupFile, write_groups
 from mrb.training.data.group import TrainingGroup, TrainingItem
 from mrb.training.data.mine_negatives import BuildOptions, GroupBuilder
 from mrb.training.data.own_groups import make_own_tasks
+from mrb.training.data.teacher import write_teacher
 from mrb.training.data.write_dataset import make_groups, read_record
 from tests.builders.requests import picture
 from tests.builders.toy import toy_candidates, toy_data
@@ -152,6 +154,49 @@ def test_margin_and_percentage_are_of_the_lowest_positive() -> None:
         BuildOptions(depth=0, margin=0.1)
 
 
+def test_sources_that_an_id_cannot_tell_apart_stay_apart(tmp_path: Path) -> None:
+    path = tmp_path / "mixed.jsonl"
+    sources = ["数据", "新闻", "My Set", "my-set", "x" * 60 + "1", "x" * 60 + "2"]
+    write_groups(path, [group(f"query {n}", f"positive {n}", source=source) for n, source in enumerate(sources)])
+    made = make_own_tasks([path])
+    assert [one.source for one in made] == sources
+    for number, one in enumerate(made):
+        queries = load_task_data(one.task).queries
+        assert [queries.item(query_id).text for query_id in queries] == [f"query {number}"]
+
+
+def test_two_processes_may_write_the_same_groups(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.jsonl"
+    write_groups(path, BEERS)
+    write = own_groups._write_folders
+
+    def write_twice(*args: Any) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(own_groups, "_write_folders", write)
+            make_own_tasks([path])  # the other process is faster
+        write(*args)
+
+    monkeypatch.setattr(own_groups, "_write_folders", write_twice)
+    (own,) = make_own_tasks([path])
+    assert len(load_task_data(own.task).queries) == 3
+    assert len(list((cache / "own-groups").iterdir())) == 1
+
+
+def test_a_teacher_with_another_option_scores_again(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    ungraded = TrainingGroup("", "Beers", TrainingItem(Item("none?")), [TrainingItem(Item("x"), grade=0)], [])
+    write_groups(path, [BEERS[2], ungraded])
+    (tmp_path / "times.py").write_text(
+        "def times(request, k=1.0):\n    return [len(one.text) * float(k) for one in request.candidates]\n"
+    )
+    for factor in ("2", "3"):
+        _, out = write_teacher(
+            path, str(tmp_path / "times.py"), {"k": factor}, tmp_path / "out", NOTHING, "jsonl", embed=False
+        )
+        for one in GroupFile(out):
+            assert [item.teacher for item in one.items[1:]] == [len(i.item.text) * int(factor) for i in one.items[1:]]
+
+
 def test_a_teacher_scores_every_document(tmp_path: Path, cache: Path) -> None:
     """The scores are those of the adapter itself, and the journal of its run is kept."""
     (tmp_path / "own").mkdir()
@@ -172,7 +217,7 @@ def test_a_teacher_scores_every_document(tmp_path: Path, cache: Path) -> None:
     record = read_record(tmp_path / "out" / "a-taught.jsonl")
     assert record is not None and record.format == "groups" and list(record.files) == ["a.jsonl"]
     assert record.teacher == "longest"
-    assert len(list(cache.glob(f"own-groups/*/teachers/longest/*/{JOURNAL_FILE}"))) == 2  # one for each instruction
+    assert len(list(cache.glob(f"own-groups/*/teachers/*/longest/*/{JOURNAL_FILE}"))) == 2  # one for each instruction
     for more, words in (
         (["--first-stage", "bm25", "--teacher", "bm25"], "find the negatives first"),
         (["--set", "a=1"], "--set is of"),

@@ -7,9 +7,12 @@ The groups of a source that share an instruction become a data folder in MRB's c
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import secrets
+import shutil
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +33,9 @@ from mrb.training.data.files import GroupFile, ItemRow, open_image
 from mrb.training.data.group import TrainingItem
 from mrb.training.data.rows import ROWS_AT_ONCE, STRETCH_BYTES, open_rows
 
-LAYOUT = 1
+LAYOUT = 2
 """Part of a folder's key: incremented when what is written changes."""
+_NAMES = "tasks.json"
 _SCHEMA = pa.schema([("_id", pa.string()), ("text", pa.string()), ("image", pa.struct([("bytes", pa.binary())]))])
 
 
@@ -59,34 +63,46 @@ def make_own_tasks(files: Sequence[Path], corpus: Path | None = None, *, by_cont
     given = [*files, *([] if corpus is None else [corpus])]
     key = hash_json([LAYOUT, corpus is not None, by_content, *map(hash_file, given)])
     folder = find_cache_root() / "own-groups" / key[:32]
-    done = folder / "done.json"
-    if not done.is_file():
-        with ExitStack() as stack:
-            writers: dict[tuple[str, str], _FolderWriter] = {}
-            for file in map(GroupFile, files):
-                for row in range(len(file)):
-                    try:
-                        group = file[row]
-                        found = (group.source, group.instruction)
-                        if found not in writers:
-                            name = _name_task(group.source, [source for source, _ in writers])
-                            writers[found] = stack.enter_context(_FolderWriter(folder / name, by_content))
-                        writers[found].add_query(group.query, group.positives)
-                        for one in group.negatives:
-                            writers[found].add_document(one)
-                    except MRBError as error:
-                        raise file.locate_error(row, error) from error
-            for item in () if corpus is None else _read_corpus(corpus):
-                for writer in writers.values():
-                    writer.add_document(item)
-        for (_, instruction), writer in writers.items():
-            writer.state(instruction)
-        names = [[writer.folder.name, *found] for found, writer in writers.items()]
-        write_bytes(done, json.dumps(names).encode())
+    if not folder.is_dir():
+        scratch = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp")
+        try:
+            _write_folders(scratch, files, corpus, by_content)
+            scratch.rename(folder)
+        except OSError as error:
+            if not folder.is_dir():  # else another process has written the same
+                raise TrainingError(f"{folder}: cannot be written: {error.strerror or error}") from error
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
     return [
         OwnGroups(load_folder_task(folder / name), source, instruction, folder / name)
-        for name, source, instruction in json.loads(done.read_bytes())
+        for name, source, instruction in json.loads((folder / _NAMES).read_bytes())
     ]
+
+
+def _write_folders(folder: Path, files: Sequence[Path], corpus: Path | None, by_content: bool) -> None:
+    """Write a data folder for each task, and the names of all with their sources and instructions."""
+    with ExitStack() as stack:
+        writers: dict[tuple[str, str], _FolderWriter] = {}
+        for file in map(GroupFile, files):
+            for row in range(len(file)):
+                try:
+                    group = file[row]
+                    found = (group.source, group.instruction)
+                    if found not in writers:
+                        name = _name_task(group.source, {writer.folder.name for writer in writers.values()})
+                        writers[found] = stack.enter_context(_FolderWriter(folder / name, by_content))
+                    writers[found].add_query(group.query, group.positives)
+                    for one in group.negatives:
+                        writers[found].add_document(one)
+                except MRBError as error:
+                    raise file.locate_error(row, error) from error
+        for item in () if corpus is None else _read_corpus(corpus):
+            for writer in writers.values():
+                writer.add_document(item)
+    for (_, instruction), writer in writers.items():
+        writer.state(instruction)
+    names = [[writer.folder.name, *found] for found, writer in writers.items()]
+    write_bytes(folder / _NAMES, json.dumps(names).encode())
 
 
 def make_id(one: TrainingItem) -> str:
@@ -94,10 +110,11 @@ def make_id(one: TrainingItem) -> str:
     return one.item.content_hash[:32]
 
 
-def _name_task(source: str, before: Sequence[str]) -> str:
-    """Return the id of a source's next task."""
-    number = before.count(source) + 1
-    return make_slug(f"{make_slug(source)[:50]}-mined" + (f"-{number}" if number > 1 else ""))
+def _name_task(source: str, taken: Collection[str]) -> str:
+    """Return an id for a source's next task that none has: sources may differ only in what an id leaves out."""
+    name = make_slug(f"{make_slug(source)[:50]}-mined")
+    numbered = (f"{name}-{number}" for number in count(2))
+    return next(one for one in chain([name], numbered) if one not in taken)
 
 
 class _FolderWriter:
@@ -105,6 +122,7 @@ class _FolderWriter:
 
     def __init__(self, folder: Path, by_content: bool) -> None:
         self.folder = folder
+        self._by_content = by_content
         (folder / "qrels").mkdir(parents=True, exist_ok=True)
         self._stack = ExitStack()
         self._tables = {
@@ -122,7 +140,9 @@ class _FolderWriter:
     def add_query(self, query: TrainingItem, positives: Sequence[TrainingItem]) -> None:
         query_id = self._tables["queries"].add(query)
         for one in positives:
-            self._qrels.write(f"{query_id}\t{self.add_document(one)}\t{1 if one.grade is None else one.grade}\n")
+            # A teacher scores all queries, also those whose positives have grade 0.
+            grade = 1 if one.grade is None or self._by_content else one.grade
+            self._qrels.write(f"{query_id}\t{self.add_document(one)}\t{grade}\n")
 
     def add_document(self, one: TrainingItem) -> str:
         return self._tables["corpus"].add(one)

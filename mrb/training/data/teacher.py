@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from mrb._util.hashing import hash_file
+from mrb._util.hashing import hash_file, hash_json
 from mrb.candidates.lists import build_candidates, make_provenance, write_parquet
 from mrb.candidates.own_lists import OWN_SET
 from mrb.data.load import load_task_data
@@ -98,9 +98,8 @@ def _score(
     made = build_candidates(make_provenance(own.task, "groups", depth, OWN_SET), lists)
     path = own.folder.parent / f"{own.task.id}.parquet"
     write_parquet(made, path)
-    run = evaluate(
-        model, data=own.folder, candidates=path, depth=depth, out=own.folder.parent / "teachers", options=options
-    )
+    out = own.folder.parent / "teachers" / hash_json(dict(options))[:16]
+    run = evaluate(model, data=own.folder, candidates=path, depth=depth, out=out, options=options)
     return run.record.reranker.name, {
         query_id: dict(zip(doc_ids, scores.tolist(), strict=True))
         for query_id, doc_ids, scores in read_lists(run, own.task.id)
