@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
@@ -128,7 +131,7 @@ WRONG: dict[str, tuple[str, dict[str, Any], str]] = {
     "scores": (
         "sentence-transformers",
         {"query": "q", "positive": "p", "score": [1, 2]},
-        "score: wanted a list of 1 number,",
+        "score: wanted a list of 1 finite number,",
     ),
     "no text": ("sentence-transformers", {"query": ["q"], "positive": "p"}, "query: wanted a text or an image"),
     "empty": ("sentence-transformers", {"query": " ", "positive": "p"}, "query: an item with neither text nor image"),
@@ -174,6 +177,44 @@ def test_test_data_is_left_out_of_what_is_converted(tmp_path: Path) -> None:
     assert (record.dropped.groups, record.dropped.negatives, record.dropped.hits) == (2, 2, {"one": 3})
     with pytest.raises(TrainingError, match="no group is left; 1 group of test data"):
         convert_file("sentence-transformers", put(tmp_path / "h.jsonl", rows[2:3]), tmp_path / "out", index)
+
+
+@pytest.mark.parametrize(
+    ("form", "row", "words"),
+    [
+        ("sentence-transformers", {"positive": {"path": "a\0.png"}}, "is no file in"),
+        ("sentence-transformers", {"positive": {"path": "\\\\a.png"}}, "is no file in"),
+        ("sentence-transformers", {"positive": "p", "score": [1e39]}, "wanted a list of 1 finite number"),
+        ("sentence-transformers", {"positive": "p", "score": [10**400]}, "wanted a list of 1 finite number"),
+        ("ms-swift", {"response": "p", "rejected_response": 5}, "rejected_response: wanted a list"),
+        ("ms-swift", {"messages": [{"role": "user", "content": "q"}], "positive_messages": 5}, "wanted a list"),
+    ],
+)
+def test_a_value_of_another_kind_is_refused_with_its_row(
+    tmp_path: Path, form: str, row: dict[str, Any], words: str
+) -> None:
+    path = put(tmp_path / "g.jsonl", [{"query": "q"} | row])
+    with pytest.raises(TrainingError, match=f"g.jsonl, row 1: .*{words}"):
+        convert_file(form, path, tmp_path / "out", NOTHING)
+
+
+def test_scores_of_a_table_are_finite_and_a_file_is_no_folder(tmp_path: Path) -> None:
+    path, index = tmp_path / "g.parquet", NOTHING
+    pq.write_table(pa.Table.from_pylist([{"query": "q", "positive": "p", "scores": [math.nan]}]), path)
+    for form in ("jsonl", "parquet"):
+        with pytest.raises(TrainingError, match="row 1: scores: wanted a list of 1 finite number"):
+            convert_file("sentence-transformers", path, tmp_path / "out", index, form=form)  # type: ignore[arg-type]
+    with pytest.raises(TrainingError, match="is converted from a file"):
+        convert_file("sentence-transformers", tmp_path, tmp_path / "out", index)
+    with pytest.raises(TrainingError, match="is converted from a folder"):
+        convert_file("m-beir", path, tmp_path / "out", index)
+
+
+def test_an_image_may_have_a_name_that_begins_with_dots(tmp_path: Path) -> None:
+    (tmp_path / "..a.png").write_bytes(picture(60, 50, 1).encoded)
+    path = put(tmp_path / "g.jsonl", [{"query": "q", "positive": {"path": "..a.png"}}])
+    _, out = convert_file("sentence-transformers", path, tmp_path / "out", NOTHING)
+    assert next(iter(GroupFile(out))).positives[0].item.image is not None
 
 
 def test_the_command_converts_and_says_what_it_made(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,9 @@ def test_margin_and_percentage_are_of_the_lowest_positive() -> None:
     assert builder.counts["near_positive"] == 4
     builder = GroupBuilder(absent, scored, BuildOptions(random=1, percent=100))
     assert [one.id for found in builder.build_groups() for one in found.hard] == []
+    for options in ({"margin": math.nan}, {"percent": math.nan}, {"margin": -1.0}):
+        with pytest.raises(TrainingError, match="give a number from 0"):
+            BuildOptions(**options)
     with pytest.raises(TrainingError, match="depth is 0"):
         BuildOptions(depth=0, margin=0.1)
 

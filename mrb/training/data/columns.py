@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from pydantic import ValidationError
 
 from mrb._util.format import format_count
@@ -27,6 +28,7 @@ USUAL = {"query": ("query", "anchor", "question"), "positive": ("positive", "ans
 ROLES = (*USUAL, "negative", "instruction", "scores")
 SINGLE = ("query", "instruction", "scores")
 _MOST_NEGATIVES = 10_000
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 def parse_columns(text: str) -> Columns:
@@ -65,10 +67,13 @@ def convert_columns(converter: Converter, row: Mapping[str, Any]) -> TrainingGro
     if "scores" in columns:
         ((name, *more),) = columns["scores"]
         teacher, count = row[name], len(positives) + len(negatives)
-        numbers = isinstance(teacher, list) and all(isinstance(one, int | float) for one in teacher)
+        numbers = isinstance(teacher, list) and all(
+            isinstance(one, int | float) and -_LARGEST <= one <= _LARGEST for one in teacher
+        )
         if more or not numbers or len(teacher) != count:
             raise TrainingError(
-                f"{name}: wanted a list of {format_count(count, 'number')}, a score for each document, positives first"
+                f"{name}: wanted a list of {format_count(count, 'finite number')}, a score for each document, "
+                "positives first"
             )
     asked = _make_item(converter, [row[name] for name in query], query)
     return converter.make_group(asked, positives, negatives, instruction, teacher)

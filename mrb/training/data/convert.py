@@ -110,17 +110,18 @@ class Converter:
 
     def open_image(self, path: Any, where: str) -> ImageHandle:
         """Return the image of a path, relative to the folder of the images or absolute."""
-        return open_image(self.images, ImageRow(path=self._make_relative(path, where)))
-
-    def _make_relative(self, path: Any, where: str) -> str:
         if not isinstance(path, str):
             raise TrainingError(f"{where}: an image is the path of a file")
-        place = (self.images / path).resolve()
-        if "://" in path or not place.is_relative_to(self.images):
+        try:
+            if "://" in path:
+                raise ValueError("an address")
+            # ValueError: the path leads out of the folder, or no file can have it.
+            image = ImageRow(path=(self.images / path).resolve().relative_to(self.images).as_posix())
+        except ValueError as error:
             raise TrainingError(
                 f"{where}: image {to_one_line(path, 80)!r} is no file in {self.images}; name the folder with --images"
-            )
-        return place.relative_to(self.images).as_posix()
+            ) from error
+        return open_image(self.images, image)
 
 
 def read_text(value: Any, where: str) -> str:
@@ -140,15 +141,15 @@ def convert_ms_swift(converter: Converter, row: Mapping[str, Any]) -> TrainingGr
         if any(name not in row for name in names[:2]):
             raise TrainingError("wanted messages, positive_messages and negative_messages, or query and response")
         rejected = row.get("rejected_response") or []
-        rejected = [rejected] if isinstance(rejected, str) else rejected
+        rejected = [rejected] if isinstance(rejected, str) else _read_list(rejected, "rejected_response")
         texts = [converter.make_item(text, None, "a text") for text in (row["query"], row["response"], *rejected)]
         return converter.make_group(texts[0], texts[1:2], texts[2:])
     instruction, text = _read_messages(row["messages"], "messages")
     query = converter.make_item(text, row.get("images"), "messages")
     sides: dict[str, list[Item]] = {}
     for side in ("positive", "negative"):
-        given, images = row.get(f"{side}_messages") or [], row.get(f"{side}_images")
-        images = [None] * len(given) if images is None else images
+        given, images = _read_list(row.get(f"{side}_messages") or [], f"{side}_messages"), row.get(f"{side}_images")
+        images = [None] * len(given) if images is None else _read_list(images, f"{side}_images")
         if len(images) != len(given):
             raise TrainingError(f"{side}_images: {len(images)} lists for {len(given)} {side}_messages")
         items = []
@@ -159,6 +160,12 @@ def convert_ms_swift(converter: Converter, row: Mapping[str, Any]) -> TrainingGr
             items.append(converter.make_item(text, paths, f"{side}_messages"))
         sides[side] = items
     return converter.make_group(query, sides["positive"], sides["negative"], instruction)
+
+
+def _read_list(value: Any, where: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise TrainingError(f"{where}: wanted a list")
+    return value
 
 
 def _read_messages(messages: Any, where: str) -> tuple[str | None, str]:
@@ -228,6 +235,8 @@ def convert_file(
         images = options.images or files[0].parent
     elif not path.exists():
         raise TrainingError(f"{path}: no such file")
+    elif path.is_dir() != (name == "m-beir"):
+        raise TrainingError(f"{path}: {name} is converted from a {'folder' if name == 'm-beir' else 'file'}")
     else:
         files, stem = [path], path.stem
         images = options.images or (path if path.is_dir() else path.parent)

@@ -307,7 +307,11 @@ def _read(folder: Path, path: str, where: str) -> bytes:
 
 
 def _climbs(path: str) -> bool:
-    return path.startswith(("/", "\\")) or "\0" in path or (".." in path and os.path.normpath(path).startswith(".."))
+    return (
+        path.startswith(("/", "\\"))
+        or "\0" in path
+        or (".." in path and Path(os.path.normpath(path)).parts[:1] == ("..",))
+    )
 
 
 def _refuse_outside(path: str) -> ValueError:

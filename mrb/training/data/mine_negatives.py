@@ -33,6 +33,9 @@ class BuildOptions:
     percent: float | None = None
 
     def __post_init__(self) -> None:
+        for name, value in (("margin", self.margin), ("percentage", self.percent)):
+            if value is not None and not 0 <= value < math.inf:
+                raise TrainingError(f"a {name} of hard negatives is {value}: give a number from 0")
         if self.depth == 0 and (self.margin is not None or self.percent is not None):
             raise TrainingError("a margin or percentage is of hard negatives, and depth is 0")
         if self.depth < 0 or self.random < 0 or self.depth + self.random == 0:
