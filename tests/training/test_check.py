@@ -337,8 +337,11 @@ def test_shards_of_one_source_are_one_source(tmp_path: Path) -> None:
 def test_files_that_are_named_wrongly_are_refused(tmp_path: Path) -> None:
     path = put(tmp_path / "own" / "p0.jsonl", [row()])
     (tmp_path / "empty").mkdir()
+    roundabout = tmp_path / "empty" / ".." / "own" / "p0.jsonl"
     for names, words in {
         (str(tmp_path / "own"), str(path)): "p0.jsonl: is in both .*own' and .*p0.jsonl'; name each file",
+        (str(path), str(path)): "name each file of groups once",
+        (str(path), str(roundabout)): "name each file of groups once",
         (str(tmp_path / "own" / "q*.jsonl"),): r"q\*.jsonl: no such file of groups",
         (str(tmp_path / "empty"),): "empty: no such file of groups",
     }.items():

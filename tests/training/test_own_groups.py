@@ -21,7 +21,7 @@ from mrb.training.data.files import GroupFile, write_groups
 from mrb.training.data.group import TrainingGroup, TrainingItem
 from mrb.training.data.mine_negatives import BuildOptions, GroupBuilder
 from mrb.training.data.own_groups import make_own_tasks
-from mrb.training.data.teacher import write_teacher
+from mrb.training.data.teacher import refuse_equal_names, write_teacher
 from mrb.training.data.write_dataset import make_groups, read_record
 from tests.builders.requests import picture
 from tests.builders.toy import toy_candidates, toy_data
@@ -184,6 +184,12 @@ def test_two_processes_may_write_the_same_groups(tmp_path: Path, cache: Path, mo
     (own,) = make_own_tasks([path])
     assert len(load_task_data(own.task).queries) == 3
     assert len(list((cache / "own-groups").iterdir())) == 1
+
+
+def test_files_that_a_teacher_would_write_as_one_are_refused(tmp_path: Path) -> None:
+    refuse_equal_names([tmp_path / "a.jsonl", tmp_path / "b.jsonl"])
+    with pytest.raises(TrainingError, match=r"x/a.jsonl and .*y/a.parquet would both be written as a-taught"):
+        refuse_equal_names([tmp_path / "x" / "a.jsonl", tmp_path / "y" / "a.parquet"])
 
 
 def test_a_teacher_with_another_option_scores_again(tmp_path: Path) -> None:

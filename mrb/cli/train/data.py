@@ -109,7 +109,7 @@ def data(
     from mrb.training.data.files import find_group_files
     from mrb.training.data.mine_negatives import BuildOptions
     from mrb.training.data.own_groups import make_own_tasks
-    from mrb.training.data.teacher import write_teacher
+    from mrb.training.data.teacher import refuse_equal_names, write_teacher
     from mrb.training.data.write_dataset import make_groups, summarize_record
 
     kind, place = given or (None, "")
@@ -135,7 +135,9 @@ def data(
         if first_stage is not None:
             raise TrainingError("give --first-stage or --teacher: find the negatives first, then their scores")
         index, chosen = load_held_out(list_held_out()), parse_key_values(options)
-        for file in find_group_files([place]):
+        files = find_group_files([place])
+        refuse_equal_names(files)
+        for file in files:
             record, written = write_teacher(file, teacher, chosen, out, index, form, embed=embed)
             for line in summarize_record(record, written):
                 click.echo(line)

@@ -190,7 +190,7 @@ def find_group_files(names: Sequence[str]) -> list[Path]:
     Raises:
         TrainingError: Nothing is found for a name, or a file is found twice.
     """
-    found: dict[Path, str] = {}
+    found: dict[Path, tuple[Path, str]] = {}
     for name in names:
         if Path(name).is_dir():
             some = sorted(path for path in Path(name).iterdir() if path.suffix in (".jsonl", ".parquet"))
@@ -200,10 +200,12 @@ def find_group_files(names: Sequence[str]) -> list[Path]:
         if not some:
             raise TrainingError(f"{name}: no such file of groups; `mrb train data` makes one")
         for path in some:
-            if path in found:
-                raise TrainingError(f"{path}: is in both {found[path]!r} and {name!r}; name each file of groups once")
-            found[path] = name
-    return list(found)
+            if (place := path.resolve()) in found:
+                raise TrainingError(
+                    f"{path}: is in both {found[place][1]!r} and {name!r}; name each file of groups once"
+                )
+            found[place] = path, name
+    return [path for path, _ in found.values()]
 
 
 def write_groups(path: Path, groups: Iterable[TrainingGroup], *, embed: bool = False) -> int:

@@ -7,7 +7,7 @@ command continues where its journal ends.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -83,6 +83,15 @@ def write_teacher(
         out, read_groups(), checker, {}, embed=embed, task=path.stem, format="groups", files=files, teacher=name
     )
     return record, out
+
+
+def refuse_equal_names(files: Sequence[Path]) -> None:
+    """Raise TrainingError if two files of groups would be written to one file."""
+    first: dict[str, Path] = {}
+    for path in files:
+        other = first.setdefault(path.stem, path)
+        if other != path:
+            raise TrainingError(f"{other} and {path} would both be written as {path.stem}-taught; rename one of them")
 
 
 def _score(

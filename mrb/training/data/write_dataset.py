@@ -164,7 +164,8 @@ def write_dataset(
 
     written = write_groups(path, count_kept(), embed=embed)
     if not written:
-        path.unlink()
+        for stale in (path, locate_record(path)):
+            stale.unlink(missing_ok=True)
         raise TrainingError(f"{path}: no group is left; {format_count(checker.dropped.groups, 'group')} of test data")
     record = DataRecord(
         **made,
