@@ -231,10 +231,13 @@ def test_test_data_in_the_groups_is_dropped_and_recorded(small: Any, tmp_path: P
     from mrb.data.task import load_task
 
     data = load_task_data(load_task("mini-faq-t2t"))
-    query = data.queries.item(next(iter(data.queries)))
+    query_id = next(iter(data.queries))
+    relevant = {doc_id for grades in data.qrels.values() for doc_id, grade in grades.items() if grade > 0}
+    unjudged = next(doc_id for doc_id in data.corpus if doc_id not in relevant)
     rows = [json.loads(line) for line in groups.read_text().splitlines()]
-    rows[0]["query"] = {"text": query.text}
-    rows[1]["negatives"][0] = {"text": data.corpus.item(next(iter(data.corpus))).text}
+    rows[0]["query"] = {"text": data.queries.item(query_id).text}
+    rows[1]["negatives"][0] = {"text": data.corpus.item(next(iter(data.qrels[query_id]))).text}
+    rows[2]["negatives"][0] = {"text": data.corpus.item(unjudged).text}
     own = groups.with_name("mixed.jsonl")
     own.write_text("".join(json.dumps(row) + "\n" for row in rows))
     said = go(small(f"data.groups=['{own}']", "schedule.steps=1"), tmp_path / "out")
@@ -242,9 +245,10 @@ def test_test_data_in_the_groups_is_dropped_and_recorded(small: Any, tmp_path: P
     record = read_training_record(tmp_path / "out")
     assert record is not None
     assert record.groups == 7
-    assert (record.contamination.dropped.groups, record.contamination.dropped.negatives) == (1, 1)
-    assert record.contamination.dropped.hits["mini-faq-t2t"] >= 2
-    assert "| mini-faq-t2t | checked | 2 |" in (tmp_path / "out" / "model" / "README.md").read_text()
+    dropped = record.contamination.dropped
+    assert (dropped.groups, dropped.negatives, dropped.unjudged) == (1, 1, 1)
+    assert dropped.hits["mini-faq-t2t"] >= 2 and dropped.unjudged_hits["mini-faq-t2t"] == 1
+    assert "| mini-faq-t2t | checked | 2 | 1 |" in (tmp_path / "out" / "model" / "README.md").read_text()
 
 
 def test_what_cannot_be_run_is_refused_before_training(
