@@ -72,7 +72,7 @@ class CandidateSet(Model):
         return self.first_stages[task.type]
 
     def list_accepted_names(self, task: Task) -> tuple[str, ...]:
-        """Return the first-stage list_accepted_names that a list of the task may state.
+        """Return the first-stage names that a list of the task may state.
 
         They are the task's first stage and the fusion of all first stages of the set. The fusion omits those that do
         not cover the task, so it gives the same list. Of a set that others publish, it is the first stage they name.
@@ -98,7 +98,7 @@ class CandidateSets(Model):
             if one.publisher is not None:
                 continue
             for part in {part for name in one.first_stages.values() for part in name.split("+")} - known:
-                raise ValueError(f"candidate set {one.id!r} list_accepted_names {part!r}, whose cost is not stated")
+                raise ValueError(f"candidate set {one.id!r} names {part!r}, whose cost is not stated")
         if len({one.id for one in self.sets}) < len(self.sets):
             raise ValueError("a candidate set is listed twice")
         return self
@@ -158,7 +158,7 @@ def load_published_lists() -> PublishedLists:
     """Load the published lists that this version of MRB knows.
 
     Raises:
-        TaskError: A list list_accepted_names an unknown candidate set or task.
+        TaskError: A list names an unknown candidate set or task.
     """
     published = read_toml(PublishedLists, locate_task_folder() / "published_lists.toml")
     for one in published.lists:

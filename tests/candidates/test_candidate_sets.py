@@ -94,7 +94,7 @@ def test_a_set_that_leaves_a_type_out_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TaskError, match="must name a first stage for each of"):
         read_toml(candidate_sets.CandidateSets, path)
     path.write_text(FILE.read_text().replace('i2i = "siglip"', 'i2i = "clip"'))
-    with pytest.raises(TaskError, match="'clip', whose cost is not stated"):
+    with pytest.raises(TaskError, match="names 'clip', whose cost is not stated"):
         read_toml(candidate_sets.CandidateSets, path)
 
 

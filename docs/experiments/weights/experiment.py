@@ -100,7 +100,7 @@ def _find_clipped_share(path: Path, clip: float) -> str:
 
 
 def run_stage(runs: Sequence[Run], scale_name: str, out: Path, processes: int, more: Sequence[str]) -> list[Row]:
-    """Train the runs that are not finished, so many at a time, and return the rows of all."""
+    """Train the runs that are not finished, `processes` at a time, and return the rows of all runs."""
     left = [run for run in runs if not any(read_rows(out, [run]))]
     print(f"{runs[0].stage}: {len(runs) - len(left)} of {len(runs)} runs are finished", flush=True)
     started = time.monotonic()

@@ -158,9 +158,10 @@ def _compare_labels(row: int, read: GroupRow, contents: list[tuple[int, str | No
 
 
 def judge_images(job: tuple[Path, list[str], bool], index: HeldOutIndex) -> tuple[dict[str, Verdict], dict[str, int]]:
-    """Return a verdict for those of the images in a file's folder that are test data, unjudged documents or unusable.
+    """Judge images in a file's folder.
 
-    And the hashes of those that can be used.
+    Returns a verdict for each that is test data, an unjudged document or unusable, and the pixel hashes of those that
+    can be used.
     """
     path, names, compare = job
     verdicts: dict[str, Verdict] = {}
@@ -204,6 +205,7 @@ def find_images(job: tuple[Piece, dict[str, Verdict]], index: HeldOutIndex) -> F
 
 
 def add_found(found: Found, other: Found) -> None:
+    """Add what was found in a later stretch to `found`."""
     found.sources += other.sources
     found.lengths += other.lengths
     found.keys += other.keys
@@ -218,6 +220,7 @@ def add_found(found: Found, other: Found) -> None:
 
 
 def make_table(starts: Starts, found: Found) -> tuple[RowTable, Dropped]:
+    """Return the arrays over a file's rows, and the counts of what is test data."""
     met: dict[int, dict[int, set[str]]] = {}
     sizes: dict[int, tuple[int, int]] = {}
     for hit in found.hits:
