@@ -137,11 +137,13 @@ def load_model(
     trust_remote_code: bool = False,
     ignored: Sequence[str] = (),
     key_mapping: Mapping[str, str] | None = None,
+    quantization: Any = None,
 ) -> Any:
     """Load a model with `loader.from_pretrained`, in evaluation mode, on the CPU, without gradients.
 
     `ignored` lists regular expressions of weights that may be missing or unexpected because no score depends on them,
-    `key_mapping` patterns of weights' names and what they become. AdapterError names the first other weight that is
+    `key_mapping` patterns of weights' names and what they become, `quantization` how transformers quantises the weights
+    that it reads. AdapterError names the first other weight that is
     missing, unexpected or of another shape.
     """
     silence_transformers()
@@ -152,6 +154,8 @@ def load_model(
         options["attn_implementation"] = attention
     if key_mapping is not None:
         options["key_mapping"] = dict(key_mapping)
+    if quantization is not None:
+        options["quantization_config"] = quantization
     try:
         model, info = loader.from_pretrained(folder, output_loading_info=True, **options)
     except Exception as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ from mrb.training.recipe_content import RECIPES
 SHAPES = RECIPES / "shapes"
 PROBES = (8, 24)
 """Lengths in tokens of the two rows that a layer is measured with, to separate its per-token and its constant cost."""
+FOUR_BITS = 4.127
+"""Bits of a weight in NF4 with double quantisation (https://arxiv.org/abs/2305.14314, section 3)."""
 _FEW = 512
 """Vocabulary size of the measured model: its embeddings are not measured."""
 
@@ -87,12 +90,22 @@ def measure_size(recipe: Recipe) -> ModelSize:
     return ModelSize(
         parameters=sum(values.numel() for values in weights),
         trained=sum(values.numel() for _, values in learner.list_trained()),
-        weight_bytes=sum(values.nbytes for values in weights),
+        weight_bytes=_count_weight_bytes(recipe, learner),
         hidden=text.hidden_size,
         layers=text.num_hidden_layers,
         state_bytes=2 if recipe.memory.precision == "bf16" else 4,
         layer_bytes=slope,
         layer_fixed=max(0.0, few - PROBES[0] * slope),
+    )
+
+
+def _count_weight_bytes(recipe: Recipe, learner: Learner) -> int:
+    if recipe.tuning.method != "qlora":
+        return sum(values.nbytes for values in learner.parameters())
+    inside = re.compile(r"^(?!.*\.visual\.).*\.layers\..*base_layer\.weight$")
+    return sum(
+        round(values.numel() * FOUR_BITS / 8) if inside.match(name) else values.nbytes
+        for name, values in learner.named_parameters()
     )
 
 

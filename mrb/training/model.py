@@ -132,6 +132,8 @@ def find_start(recipe: Recipe, made: Path | None = None) -> Start:
         raise TrainingError(
             f"{base}: model.layout is {layout.name}; the layouts {fitting} are for encoders, and only for them"
         )
+    if recipe.tuning.method == "qlora" and layout in encoder.LAYOUTS:
+        raise TrainingError(f"{base}: is an encoder; tuning.method 'qlora' is for language models")
     return Start(base, checkpoint.load_tokenizer(base), layout, folder)
 
 
@@ -143,12 +145,32 @@ def build_learner(recipe: Recipe, start: Start) -> Learner:
         length = recipe.model.max_length
         model = encoder.load_encoder(start.folder, start.tokenizer, length, dtype=dtype, attention=attention)
     else:
-        loader = checkpoint.get_loader(start.folder)
-        model = checkpoint.load_model(start.folder, loader, dtype=dtype, attention=attention)
+        loader, bits = checkpoint.get_loader(start.folder), None
+        if recipe.tuning.method == "qlora":
+            bits = make_four_bits(dtype)
+        model = checkpoint.load_model(start.folder, loader, dtype=dtype, attention=attention, quantization=bits)
     stated = start.lora
     if stated is not None and recipe.tuning.method == "full":
         model = merge_adapter(model, start.given, stated)
     return apply_tuning(recipe, model, make_label_rows(recipe, model, start), start.given)
+
+
+def make_four_bits(dtype: torch.dtype) -> Any:
+    """Return how QLoRA (https://arxiv.org/abs/2305.14314) holds the linear layers of a language model.
+
+    In NF4 with double quantisation, multiplied in `dtype`; vision tower and head stay as they are. Raises AdapterError
+    without bitsandbytes.
+    """
+    checkpoint.require("tuning.method 'qlora'", "bitsandbytes", extra="qlora")
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+        llm_int8_skip_modules=["model.visual", "lm_head"],
+    )
 
 
 def apply_tuning(recipe: Recipe, model: Any, rows: LabelRows, given: Path | None = None) -> Learner:
@@ -161,7 +183,7 @@ def apply_tuning(recipe: Recipe, model: Any, rows: LabelRows, given: Path | None
     if recipe.loss.along == "cl":  # this loss does not depend on it
         rows.no.requires_grad_(False)
     learner = Learner(
-        _add_lora(recipe.tuning, model, given) if recipe.tuning.method == "lora" else _unfreeze(recipe.tuning, model),
+        _unfreeze(recipe.tuning, model) if recipe.tuning.method == "full" else _add_lora(recipe.tuning, model, given),
         rows,
     )
     if recipe.tuning.vision == "trained":
@@ -288,7 +310,7 @@ def _refuse_dropout(learner: Learner) -> None:
 
 def describe_trained(learner: Learner) -> str:
     """Return a readable summary of what is trained: parameter counts, and modules by their last name."""
-    total = sum(values.numel() for values in learner.parameters())
+    total = sum(_count_numbers(values) for values in learner.parameters())
     trained = dict(learner.list_trained())
     count = sum(values.numel() for values in trained.values())
     lines = [f"trained: {count:,} of {total:,} parameters ({100 * count / total:.2f} %)"]
@@ -299,6 +321,11 @@ def describe_trained(learner: Learner) -> str:
             shown = ", ".join(f"{kind} {number}" for kind, number in sorted(kinds.items()))
             lines.append(f"  {words}: {sum(trained[name].numel() for name in own):,} in {len(own)} tensors ({shown})")
     return "\n".join(lines)
+
+
+def _count_numbers(values: nn.Parameter) -> int:
+    state = getattr(values, "quant_state", None)  # of weights in 4 bits, two of which are in one byte
+    return values.numel() if state is None else int(torch.Size(state.shape).numel())
 
 
 _PARTS = {"tower": "vision tower", "lora": "LoRA in the language model", "text": "language model", "rows": "label rows"}

@@ -71,11 +71,12 @@ class ModelSettings(Model):
 class Tuning(Model):
     """What is trained.
 
-    `method` `lora`: LoRA on the modules whose full name matches `targets`. `full`: the language model's weights, and
+    `method` `lora`: LoRA on the modules whose full name matches `targets`. `qlora`: the same on a language model whose
+    linear layers are held in 4 bits. `full`: the language model's weights, and
     its input embeddings if `embeddings` is `trained`. `vision`: the whole vision tower with its projector.
     """
 
-    method: Literal["lora", "full"] = "lora"
+    method: Literal["lora", "qlora", "full"] = "lora"
     rank: int = Field(default=16, ge=1)
     alpha: float = Field(default=32, gt=0)
     dropout: float = Field(default=0, ge=0, lt=1)
@@ -83,18 +84,9 @@ class Tuning(Model):
     vision: Literal["frozen", "trained"] = "frozen"
     embeddings: Literal["frozen", "trained"] = "frozen"
 
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse_qlora(cls, given: Any) -> Any:
-        if isinstance(given, dict) and given.get("method") == "qlora":
-            raise ValueError(
-                "method 'qlora' is not there: weights in 4 bits (bitsandbytes) were never tested; use 'lora'"
-            )
-        return given
-
     @model_validator(mode="after")
     def _fits(self) -> Tuning:
-        if self.method == "lora" and self.embeddings == "trained":
+        if self.method != "full" and self.embeddings == "trained":
             raise ValueError("embeddings are trained with method 'full' only")
         return self
 

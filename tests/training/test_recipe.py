@@ -132,7 +132,6 @@ BAD: dict[str, tuple[str, str]] = {
     "uneven parts": ("[schedule]\nqueries = 5\n[memory]\nqueries = 2\n", "not a multiple of memory.queries"),
     "pixels": ("min_pixels = 5000000\n", "is over max_pixels"),
     "no data": ("groups = []\n", "give groups or tasks"),
-    "no qlora": ('[tuning]\nmethod = "qlora"\n', "method 'qlora' is not there: weights in 4 bits"),
     "patience with none": ("[evaluation]\nevery = 5\npatience = 2\n", "patience needs tasks, and every"),
     "merge of none": ('[tuning]\nmethod = "full"\n[output]\nmerge = true\n', "output.merge is for LoRA weights"),
     "best of none": ("[evaluation]\nevery = 5\nkeep_best = true\n", "keep_best needs tasks, and every"),
