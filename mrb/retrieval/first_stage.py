@@ -95,6 +95,14 @@ def _split_options(name: str, parts: Sequence[str], options: Mapping[str, str]) 
     return found
 
 
+def hash_first_stage(name: str) -> list[str | None]:
+    """Return the hash of the source of each retriever that `name` joins, without building one (see `hash_source`)."""
+    from mrb.rerankers.plugins import RETRIEVERS, find_factory
+
+    found = [find_factory(part, RETRIEVERS) for part in name.split("+")]
+    return [hash_source(one.factory, one.module) for one in found]
+
+
 def collect_dense(retriever: Retriever) -> list[Dense]:
     """Return the dense retrievers among the retriever and its fused parts."""
     return [part for part in _list_parts(retriever) if isinstance(part, Dense)]

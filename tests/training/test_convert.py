@@ -231,6 +231,8 @@ def test_the_command_converts_and_says_what_it_made(tmp_path: Path) -> None:
         (["--first-stage", "bm25"], "has its own negatives; convert it, then mine others with --from groups"),
         (["--teacher", "bm25"], "--corpus and --teacher are of --from groups"),
         (["--columns", "query=query,query=positive"], "query is given twice"),
+        (["--fresh"], "--set and --fresh are of --teacher"),
+        (["--name", "../../other"], "--name ../../other: wanted letters, digits"),
     ):
         assert words in str(CliRunner().invoke(cli, [*command, *more]).exception)
 

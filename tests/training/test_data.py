@@ -23,11 +23,13 @@ from mrb.data.items import ImageHandle, Item
 from mrb.data.task import load_task
 from mrb.errors import DataError, MRBError, TrainingError
 from mrb.training.data import contamination
-from mrb.training.data.contamination import Checker, format_dropped, list_held_out, load_held_out
+from mrb.training.data.contamination import Checker, HeldOutIndex, format_dropped, list_held_out, load_held_out
 from mrb.training.data.dedup import Likeness, hash_image, hash_text
 from mrb.training.data.files import GroupFile, write_groups
 from mrb.training.data.group import TrainingGroup, TrainingItem
 from mrb.training.data.mine_negatives import BuildOptions, GroupBuilder
+from mrb.training.data.prepare import list_files
+from mrb.training.recipe import DataSettings, DataTask
 from tests.builders.toy import toy_candidates, toy_data
 
 
@@ -376,3 +378,21 @@ def test_mrb_train_data_says_what_is_wrong(tmp_path: Path) -> None:
     }.items():
         with pytest.raises(MRBError, match=words):
             run("train", "data", *arguments, "--out", str(tmp_path / "g"))
+
+
+def test_groups_are_built_again_if_the_file_of_their_first_stage_changed(tmp_path: Path) -> None:
+    file = tmp_path / "nearest.py"
+    settings = DataSettings(tasks=(DataTask(task="mini-fact-it2t-train", first_stage=str(file)),), depth=2, random=1)
+
+    def build(first: int) -> Path:
+        file.write_text(
+            "class Nearest:\n    def search(self, data, depth):\n        for query_id in data.queries:\n"
+            f"            yield query_id, list(data.corpus)[{first}:][:depth], list(range(depth, 0, -1))\n"
+        )
+        (path,) = list_files(settings, HeldOutIndex({}, ()))
+        return path
+
+    built = build(0)
+    assert build(0) == built
+    again = build(4)
+    assert next(iter(GroupFile(built))).hard != next(iter(GroupFile(again))).hard

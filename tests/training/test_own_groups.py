@@ -40,6 +40,10 @@ def group(query: str, positive: str, negative: str = "", source: str = "Beers", 
     return TrainingGroup(instruction, source, TrainingItem(Item(query)), [TrainingItem(Item(positive))], negatives)
 
 
+def ungraded() -> TrainingGroup:
+    return TrainingGroup("", "Beers", TrainingItem(Item("none?")), [TrainingItem(Item("x"), grade=0)], [])
+
+
 BEERS = [
     group("which beer has wheat?", "wheat beer is brewed with wheat"),
     group("which beer is dark?", "stout is a dark beer"),
@@ -122,7 +126,7 @@ def test_instructions_sources_and_pictures_stay_apart(tmp_path: Path) -> None:
     ]
     two = made[2]
     options = BuildOptions(depth=0, random=2)
-    record = make_groups(load_task_data(two.task), tmp_path / "out", NOTHING, options=options, names=("two", ""))
+    record = make_groups(load_task_data(two.task), tmp_path / "out", NOTHING, options=options, own=two)
     assert record.counts["random"] == 6
     for number, one in enumerate(GroupFile(tmp_path / "out" / "two-mined.jsonl")):
         shown = one.positives[0].item.image
@@ -186,6 +190,16 @@ def test_two_processes_may_write_the_same_groups(tmp_path: Path, cache: Path, mo
     assert len(list((cache / "own-groups").iterdir())) == 1
 
 
+def test_groups_without_a_relevant_document_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    write_groups(tmp_path / "own" / "a.jsonl", [*BEERS, ungraded()])
+    done = mine(tmp_path, "--random", "1")
+    assert "left out as all their positives have grade 0: 1 group\n" in done.output, (done.output, done.exception)
+    record = read_record(tmp_path / "out" / "beers-mined.jsonl")
+    assert record is not None and record.counts["without_positives"] == 1
+    assert "none?" not in {one.query.item.text for one in GroupFile(tmp_path / "out" / "beers-mined.jsonl")}
+
+
 def test_files_that_a_teacher_would_write_as_one_are_refused(tmp_path: Path) -> None:
     refuse_equal_names([tmp_path / "a.jsonl", tmp_path / "b.jsonl"])
     with pytest.raises(TrainingError, match=r"x/a.jsonl and .*y/a.parquet would both be written as a-taught"):
@@ -194,8 +208,7 @@ def test_files_that_a_teacher_would_write_as_one_are_refused(tmp_path: Path) -> 
 
 def test_a_teacher_with_another_option_scores_again(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
-    ungraded = TrainingGroup("", "Beers", TrainingItem(Item("none?")), [TrainingItem(Item("x"), grade=0)], [])
-    write_groups(path, [BEERS[2], ungraded])
+    write_groups(path, [BEERS[2], ungraded()])
     (tmp_path / "times.py").write_text(
         "def times(request, k=1.0):\n    return [len(one.text) * float(k) for one in request.candidates]\n"
     )
@@ -205,6 +218,22 @@ def test_a_teacher_with_another_option_scores_again(tmp_path: Path) -> None:
         )
         for one in GroupFile(out):
             assert [item.teacher for item in one.items[1:]] == [len(i.item.text) * int(factor) for i in one.items[1:]]
+
+
+def test_a_teacher_whose_file_changed_scores_again_if_it_is_said(tmp_path: Path) -> None:
+    path, teacher = tmp_path / "a.jsonl", tmp_path / "times.py"
+    write_groups(path, BEERS[2:3])
+    command = ["train", "data", "--from", "groups", str(path), "--teacher", str(teacher), "--out", str(tmp_path / "out")]
+
+    def teach(factor: int, *more: str) -> Any:
+        teacher.write_text(f"def times(request):\n    return [len(one.text) * {factor} for one in request.candidates]\n")
+        return CliRunner().invoke(cli, [*command, *more])
+
+    assert teach(2).exit_code == 0
+    assert "or start over (--fresh)" in str(teach(3).exception)
+    assert teach(3, "--fresh").exit_code == 0
+    (taught,) = GroupFile(tmp_path / "out" / "a-taught.jsonl")
+    assert [one.teacher for one in taught.items[1:]] == [len(one.item.text) * 3 for one in taught.items[1:]]
 
 
 def test_a_teacher_scores_every_document(tmp_path: Path, cache: Path) -> None:

@@ -23,6 +23,7 @@ from mrb.cli.options import (
 
 if TYPE_CHECKING:
     from mrb.data.task import Task
+    from mrb.training.data.own_groups import OwnGroups
     from mrb.training.data.rows import Form
 
 
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     "--teacher", metavar="NAME", help="With --from groups: the reranker whose scores each document gets, as in mrb run."
 )
 @set_option("An option of the teacher; may be repeated.")
+@click.option("--fresh", is_flag=True, help="With --teacher: score again what it scored before.")
 @click.option("--random", type=click.IntRange(0, 10_000), default=32, show_default=True, help="Random negatives.")
 @click.option("--format", "form", type=click.Choice(["jsonl", "parquet"]), default="jsonl", show_default=True)
 @click.option("--embed", is_flag=True, help="Put images into the file itself, not into images/ next to it.")
@@ -87,6 +89,7 @@ def data(
     corpus: Path | None,
     teacher: str | None,
     options: tuple[str, ...],
+    fresh: bool,
     random: int,
     form: Form,
     embed: bool,
@@ -117,8 +120,8 @@ def data(
         raise TrainingError("give tasks, --data or --from, one of them")
     if (corpus or teacher) is not None and kind != "groups":
         raise TrainingError("--corpus and --teacher are of --from groups")
-    if options and teacher is None:
-        raise TrainingError("--set is of --teacher")
+    if (options or fresh) and teacher is None:
+        raise TrainingError("--set and --fresh are of --teacher")
     if (config or split) is not None and not any(map(is_address, (place, *data))):
         raise TrainingError("--config and --split name a part of a Hub data set (hf://...)")
     if kind not in (None, "groups"):
@@ -138,7 +141,7 @@ def data(
         files = find_group_files([place])
         refuse_equal_names(files)
         for file in files:
-            record, written = write_teacher(file, teacher, chosen, out, index, form, embed=embed)
+            record, written = write_teacher(file, teacher, chosen, out, index, form, embed=embed, fresh=fresh)
             for line in summarize_record(record, written):
                 click.echo(line)
         return
@@ -149,7 +152,7 @@ def data(
                 f"{place}: are groups already; to find other negatives give --first-stage NAME, for scores --teacher"
             )
         own = make_own_tasks(find_group_files([place]), corpus)
-        wanted: list[tuple[Task, tuple[str, str] | None]] = [(one.task, (one.source, one.instruction)) for one in own]
+        wanted: list[tuple[Task, OwnGroups | None]] = [(one.task, one) for one in own]
     else:
         tasks = [open_data(one, split or ("train" if is_address(one) else None), instruction) for one in data]
         if task_ids or suite_id or not data:
@@ -157,7 +160,7 @@ def data(
         wanted = [(task, None) for task in tasks]
     lists, _ = find_local_lists(candidates, [task for task, _ in wanted])
     index = load_held_out(list_held_out())
-    for task, names in wanted:
+    for task, groups in wanted:
         record = make_groups(
             load_task_data(task),
             out,
@@ -167,7 +170,7 @@ def data(
             options=build,
             form=form,
             embed=embed,
-            names=names,
+            own=groups,
         )
         for line in summarize_record(record, out / f"{task.id}.{form}"):
             click.echo(line)

@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from mrb._util.files import check_run_name
 from mrb._util.hashing import hash_file
 from mrb.data.folder_task import make_slug
 from mrb.data.items import ImageHandle, Item
@@ -39,7 +40,7 @@ class ConvertOptions:
     """What a file of another tool does not say itself.
 
     Attributes:
-        source: The name of the source; the file's by default.
+        source: The name of the source and of the file written; that of the file read by default.
         instruction: The instruction of rows that have none.
         images: The folder of the images; the file's by default.
         random: The random negatives of a group, if the format has a corpus (M-BEIR).
@@ -222,6 +223,7 @@ def convert_file(
 
     Raises:
         TrainingError: Names the first row that is not of the format.
+        MRBError: The source is not a file's name.
     """
     options = options or ConvertOptions()
     if options.columns and name != "sentence-transformers":
@@ -240,7 +242,7 @@ def convert_file(
     else:
         files, stem = [path], path.stem
         images = options.images or (path if path.is_dir() else path.parent)
-    source = options.source or stem
+    source = check_run_name(options.source) or stem
     out = folder / f"{source}.{form}"
     if table is None and out.resolve() == files[0].resolve():
         raise TrainingError(f"{path}: would be replaced by its own groups; give another --out or --name")

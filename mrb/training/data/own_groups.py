@@ -33,7 +33,7 @@ from mrb.training.data.files import GroupFile, ItemRow, open_image
 from mrb.training.data.group import TrainingItem
 from mrb.training.data.rows import ROWS_AT_ONCE, STRETCH_BYTES, open_rows
 
-LAYOUT = 2
+LAYOUT = 3
 """Part of a folder's key: incremented when what is written changes."""
 _NAMES = "tasks.json"
 _SCHEMA = pa.schema([("_id", pa.string()), ("text", pa.string()), ("image", pa.struct([("bytes", pa.binary())]))])
@@ -41,11 +41,15 @@ _SCHEMA = pa.schema([("_id", pa.string()), ("text", pa.string()), ("image", pa.s
 
 @dataclass(frozen=True)
 class OwnGroups:
-    """The task of a source's groups of one instruction, with the source and the instruction as the groups have them."""
+    """The task of a source's groups of one instruction, with the source and the instruction as the groups have them.
+
+    `without_positives` groups have only positives of grade 0, so they are not among the task's judged queries.
+    """
 
     task: Task
     source: str
     instruction: str
+    without_positives: int
     folder: Path
 
 
@@ -74,13 +78,13 @@ def make_own_tasks(files: Sequence[Path], corpus: Path | None = None, *, by_cont
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
     return [
-        OwnGroups(load_folder_task(folder / name), source, instruction, folder / name)
-        for name, source, instruction in json.loads((folder / _NAMES).read_bytes())
+        OwnGroups(load_folder_task(folder / name), *stated, folder / name)
+        for name, *stated in json.loads((folder / _NAMES).read_bytes())
     ]
 
 
 def _write_folders(folder: Path, files: Sequence[Path], corpus: Path | None, by_content: bool) -> None:
-    """Write a data folder for each task, and the names of all with their sources and instructions."""
+    """Write a data folder for each task, and a list of them: the fields of `OwnGroups`."""
     with ExitStack() as stack:
         writers: dict[tuple[str, str], _FolderWriter] = {}
         for file in map(GroupFile, files):
@@ -101,7 +105,7 @@ def _write_folders(folder: Path, files: Sequence[Path], corpus: Path | None, by_
                 writer.add_document(item)
     for (_, instruction), writer in writers.items():
         writer.state(instruction)
-    names = [[writer.folder.name, *found] for found, writer in writers.items()]
+    names = [[writer.folder.name, *found, writer.without_positives] for found, writer in writers.items()]
     write_bytes(folder / _NAMES, json.dumps(names).encode())
 
 
@@ -122,6 +126,7 @@ class _FolderWriter:
 
     def __init__(self, folder: Path, by_content: bool) -> None:
         self.folder = folder
+        self.without_positives = 0
         self._by_content = by_content
         (folder / "qrels").mkdir(parents=True, exist_ok=True)
         self._stack = ExitStack()
@@ -139,9 +144,10 @@ class _FolderWriter:
 
     def add_query(self, query: TrainingItem, positives: Sequence[TrainingItem]) -> None:
         query_id = self._tables["queries"].add(query)
-        for one in positives:
-            # A teacher scores all queries, also those whose positives have grade 0.
-            grade = 1 if one.grade is None or self._by_content else one.grade
+        # A teacher scores all queries, also those whose positives have grade 0.
+        grades = [1 if one.grade is None or self._by_content else one.grade for one in positives]
+        self.without_positives += not any(grades)
+        for one, grade in zip(positives, grades, strict=True):
             self._qrels.write(f"{query_id}\t{self.add_document(one)}\t{grade}\n")
 
     def add_document(self, one: TrainingItem) -> str:

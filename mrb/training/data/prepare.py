@@ -23,6 +23,7 @@ from mrb.data.task import load_task
 from mrb.data.task_data import TaskData
 from mrb.errors import MRBError, TrainingError
 from mrb.hub.manifest import find_cache_root
+from mrb.retrieval.first_stage import hash_first_stage
 from mrb.training.data.check import FileChecker
 from mrb.training.data.check_record import NO_NEGATIVES, USABLE, CheckRecord, RowTable, read_check
 from mrb.training.data.contamination import Dropped, HeldOutIndex, list_held_out, load_held_out, sum_dropped
@@ -297,6 +298,7 @@ def _build_groups(wanted: DataTask, settings: DataSettings, index: HeldOutIndex)
     listed = task.candidates.sha256 if task.candidates else None
     key = hash_json(
         [LAYOUT, task.hash, task.source.model_dump(mode="json"), wanted.first_stage, listed]
+        + ([] if wanted.first_stage is None else hash_first_stage(wanted.first_stage))
         + [options.depth, options.random, index.identity]
         + ([] if wanted.derived is None else [wanted.derived, wanted.copies, hash_plugin(wanted.derived)])
     )

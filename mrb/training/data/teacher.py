@@ -25,7 +25,15 @@ from mrb.training.data.write_dataset import DataRecord, write_dataset
 
 
 def write_teacher(
-    path: Path, model: str, options: Mapping[str, str], folder: Path, index: HeldOutIndex, form: Form, *, embed: bool
+    path: Path,
+    model: str,
+    options: Mapping[str, str],
+    folder: Path,
+    index: HeldOutIndex,
+    form: Form,
+    *,
+    embed: bool,
+    fresh: bool = False,
 ) -> tuple[DataRecord, Path]:
     """Write the groups of a file to `FOLDER/NAME-taught.FORM`, each document with the teacher's score.
 
@@ -39,6 +47,7 @@ def write_teacher(
         index: Hashes of test data.
         form: "jsonl" or "parquet".
         embed: Whether images are stored in the file itself.
+        fresh: Discard the scores that the teacher gave before.
 
     Returns:
         The record, and the file.
@@ -55,7 +64,7 @@ def write_teacher(
     found, name = {}, model
     for own in make_own_tasks([path], by_content=True):
         key = own.source, own.instruction
-        name, found[key] = _score(own, wanted[key], model, options)
+        name, found[key] = _score(own, wanted[key], model, options, fresh=fresh)
 
     def teach(group: TrainingGroup) -> TrainingGroup:
         scores = found[group.source, group.instruction][make_id(group.query)]
@@ -95,7 +104,12 @@ def refuse_equal_names(files: Sequence[Path]) -> None:
 
 
 def _score(
-    own: OwnGroups, wanted: Mapping[str, Mapping[str, None]], model: str, options: Mapping[str, str]
+    own: OwnGroups,
+    wanted: Mapping[str, Mapping[str, None]],
+    model: str,
+    options: Mapping[str, str],
+    *,
+    fresh: bool,
 ) -> tuple[str, dict[str, dict[str, float]]]:
     """Return the name of the teacher, and its scores by query and document."""
     from mrb.api import evaluate
@@ -108,7 +122,7 @@ def _score(
     path = own.folder.parent / f"{own.task.id}.parquet"
     write_parquet(made, path)
     out = own.folder.parent / "teachers" / hash_json(dict(options))[:16]
-    run = evaluate(model, data=own.folder, candidates=path, depth=depth, out=out, options=options)
+    run = evaluate(model, data=own.folder, candidates=path, depth=depth, out=out, options=options, fresh=fresh)
     return run.record.reranker.name, {
         query_id: dict(zip(doc_ids, scores.tolist(), strict=True))
         for query_id, doc_ids, scores in read_lists(run, own.task.id)

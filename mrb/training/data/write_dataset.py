@@ -27,6 +27,7 @@ from mrb.training.data.contamination import Checker, Dropped, HeldOutIndex, form
 from mrb.training.data.files import write_groups
 from mrb.training.data.group import TrainingGroup
 from mrb.training.data.mine_negatives import BuildOptions, GroupBuilder
+from mrb.training.data.own_groups import OwnGroups
 from mrb.training.data.rows import Form
 
 TRACK = "training"
@@ -87,7 +88,7 @@ def make_groups(
     options: BuildOptions | None = None,
     form: Form = "jsonl",
     embed: bool = False,
-    names: tuple[str, str] | None = None,
+    own: OwnGroups | None = None,
 ) -> DataRecord:
     """Write `FOLDER/TASK.FORM` from a task's data, with its images and its record.
 
@@ -100,7 +101,7 @@ def make_groups(
         options: How many negatives a group keeps.
         form: "jsonl" or "parquet".
         embed: Whether images are stored in the file itself.
-        names: The source and the instruction of the groups; those of the task by default.
+        own: What the task was made from, if from own groups: their source and instruction stay.
 
     Returns:
         The record.
@@ -112,7 +113,9 @@ def make_groups(
     task = data.task
     found = _find_candidates(data, first_stage, candidates, options.depth)
     builder, checker = GroupBuilder(data, found, options), Checker(index)
-    source, instruction = names or (task.id, task.instruction)
+    source, instruction = (task.id, task.instruction) if own is None else (own.source, own.instruction)
+    if own is not None:
+        builder.counts["without_positives"] = own.without_positives
     groups = (replace(group, source=source, instruction=instruction) for group in builder.build_groups())
     return write_dataset(
         folder / f"{task.id}.{form}",
@@ -192,6 +195,8 @@ def summarize_record(record: DataRecord, path: Path) -> Iterator[str]:
             f"  first stage {record.first_stage or 'none'}; {format_count(counts['like_positive'], 'negative')} left "
             f"out as near-identical to a positive, queries without a negative: {counts['without_negatives']}"
         )
+        if counts.get("without_positives"):
+            yield f"  left out as all their positives have grade 0: {format_count(counts['without_positives'], 'group')}"
         if record.margin is not None or record.percent is not None:
             yield f"  left out by margin or percentage: {format_count(counts['near_positive'], 'hard negative')}"
     else:
