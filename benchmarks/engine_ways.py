@@ -38,8 +38,8 @@ def engine(case: Case, folder: Path) -> tuple[Way, Any]:
 
     def run(requests: Sequence[Request]) -> Scores:
         held = getattr(reranker.target, "engine", None)
-        if held is not None and held.pictures is not None:
-            held.pictures.forget()
+        if held is not None and held.extractor is not None:
+            held.extractor.forget()
         return {key: list(scores) for key, scores in reranker.target.score_stream(requests)}
 
     return run, getattr(getattr(reranker.target, "engine", None), "stats", None)

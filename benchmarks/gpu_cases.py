@@ -173,8 +173,8 @@ def _wire(shape: Shape, folder: Path, model: Any) -> Any:
 
 def _engine_way(engine: Any) -> Way:
     def run(requests: Sequence[Request]) -> Scores:
-        if engine.pictures is not None:
-            engine.pictures.forget()
+        if engine.extractor is not None:
+            engine.extractor.forget()
         return {key: list(scores) for key, scores in engine.score_stream(requests)}
 
     return run

@@ -41,7 +41,7 @@ def measure(case: Case, request: Request, folder: Path, rounds: int) -> str:
     prompts = engine.prompter.prompts(request.instruction, pairs)
     images = {placed.image.content_hash: placed.image for prompt in prompts for placed in prompt.images}
     with torch.no_grad():
-        features = engine.pictures.features(images.values()) if images else {}
+        features = engine.extractor.features(images.values()) if images else {}
     whole = [make_row(prompt, features) for prompt in prompts]
     shared = [replace(row, shared=count_shared(prompt)) for row, prompt in zip(whole, prompts, strict=True)]
     # In the order of their lengths, so that whole prompts are padded little: as training does.

@@ -28,14 +28,14 @@ class Embedder(BatchRunner):
         self,
         prompter: Prompter,
         backbone: Backbone,
-        pictures: ImageFeatureExtractor | None,
+        extractor: ImageFeatureExtractor | None,
         *,
         batch_tokens: int,
         stats: Stats,
     ) -> None:
         super().__init__(backbone, batch_tokens, stats)
         self.prompter = prompter
-        self.pictures = pictures
+        self.extractor = extractor
 
     def embed(self, instruction: str, items: Sequence[Item]) -> Float32:
         """Return float32 (n, hidden): per item the normalised last hidden state of the prompt's last token.
@@ -50,8 +50,8 @@ class Embedder(BatchRunner):
         self.stats.cut_tokens += sum(prompt.cut for prompt in prompts)
         # Longest first, like `make_batches`: an out-of-memory error then shows at once.
         ordered = sorted(range(len(prompts)), key=lambda i: -len(prompts[i].ids))
-        if self.pictures is not None:
-            self.pictures.expect(placed.image for i in ordered for placed in prompts[i].images)
+        if self.extractor is not None:
+            self.extractor.expect(placed.image for i in ordered for placed in prompts[i].images)
         rows: dict[int, Float32] = {}
         for chosen, vectors in self.run_batches(
             ordered,
@@ -64,12 +64,12 @@ class Embedder(BatchRunner):
 
     def close(self) -> None:
         """Stop threads and free cached features."""
-        if self.pictures is not None:
-            self.pictures.close()
+        if self.extractor is not None:
+            self.extractor.close()
 
     def _embed_batch(self, prompts: Sequence[Prompt]) -> Float32:
         images = [placed.image for prompt in prompts for placed in prompt.images]
-        features = self.pictures.features(images) if self.pictures is not None and images else {}
+        features = self.extractor.features(images) if self.extractor is not None and images else {}
         rows = [make_row(prompt, features) for prompt in prompts]
         started = self.stats.clock()
         hidden = self.backbone.pool_hidden(rows, features)

@@ -80,7 +80,7 @@ class Engine(BatchRunner):
         prompter: Prompter,
         backbone: Backbone,
         head: Head,
-        pictures: ImageFeatureExtractor | None,
+        extractor: ImageFeatureExtractor | None,
         *,
         batch_tokens: int,
         share: bool,
@@ -89,7 +89,7 @@ class Engine(BatchRunner):
         super().__init__(backbone, batch_tokens, stats)
         self.prompter = prompter
         self.head = head
-        self.pictures = pictures
+        self.extractor = extractor
         self.share = share and backbone.can_share
 
     def score_stream(self, requests: Iterable[Request]) -> Iterator[Answer]:
@@ -107,8 +107,8 @@ class Engine(BatchRunner):
                 for window in windows:
                     yield from self._score_window(window)
         finally:
-            if self.pictures is not None:
-                self.pictures.expect_nothing()
+            if self.extractor is not None:
+                self.extractor.expect_nothing()
 
     def check_item(self, item: Item) -> None:
         """Refuse an item that can never be scored, without decoding its images.
@@ -127,8 +127,8 @@ class Engine(BatchRunner):
 
     def close(self) -> None:
         """Stop threads and free cached features."""
-        if self.pictures is not None:
-            self.pictures.close()
+        if self.extractor is not None:
+            self.extractor.close()
 
     def _plan_window(self, requests: Sequence[Request]) -> Window:
         """Make the prompts of a window and announce its images."""
@@ -179,9 +179,9 @@ class Engine(BatchRunner):
         return [list(group.values()) for group in groups.values()]
 
     def _get_extractor(self) -> ImageFeatureExtractor:
-        if self.pictures is None:
+        if self.extractor is None:
             raise AdapterError("this model takes no images")
-        return self.pictures
+        return self.extractor
 
     def _saves_time(self, group: Sequence[Pair]) -> bool:
         if not self.share or len(group) < 2:
@@ -191,11 +191,11 @@ class Engine(BatchRunner):
 
     def _announce_images(self, shared: Sequence[Sequence[Pair]], single: Sequence[Pair]) -> None:
         """Announce the images to prefetch, in the order of the batches below."""
-        if self.pictures is not None:
+        if self.extractor is not None:
             ordered = sorted(single, key=lambda pair: pair.order)
             for group in shared:
                 ordered += sorted(group, key=lambda pair: pair.order)
-            self.pictures.expect(image for pair in ordered for image in _list_images(pair.prompt))
+            self.extractor.expect(image for pair in ordered for image in _list_images(pair.prompt))
 
     def _score_after_prefix(self, group: Sequence[Pair]) -> Iterator[tuple[Sequence[Pair], list[float]]]:
         shared = _count_common(group)

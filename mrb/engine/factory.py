@@ -109,7 +109,7 @@ class _Parts:
     tokenizer: Any
     prompter: Prompter
     backbone: Backbone
-    pictures: ImageFeatureExtractor | None
+    extractor: ImageFeatureExtractor | None
     batch_tokens: int
     stats: Stats
 
@@ -131,7 +131,7 @@ def wire_engine(adapter: DescribedReranker, loaded: LoadedModel, options: Option
         parts.prompter,
         parts.backbone,
         own or adapter.make_head(loaded.model, loaded.folder, parts.tokenizer),
-        parts.pictures,
+        parts.extractor,
         batch_tokens=parts.batch_tokens,
         share=options.share_prefix,
         stats=parts.stats,
@@ -150,7 +150,7 @@ def build_embedder(adapter: DescribedModel, options: Options) -> tuple[Embedder,
 def wire_embedder(adapter: DescribedModel, loaded: LoadedModel, options: Options) -> Embedder:
     """Build the embedder of a model that is on its device already."""
     parts = _make_parts(adapter, loaded, options)
-    return Embedder(parts.prompter, parts.backbone, parts.pictures, batch_tokens=parts.batch_tokens, stats=parts.stats)
+    return Embedder(parts.prompter, parts.backbone, parts.extractor, batch_tokens=parts.batch_tokens, stats=parts.stats)
 
 
 def _load_whole(adapter: DescribedModel, options: Options, headless: bool = False) -> LoadedModel:
@@ -179,15 +179,15 @@ def _make_parts(adapter: DescribedModel, loaded: LoadedModel, options: Options) 
     stats = Stats()
     backbone = Backbone(model, bidirectional=adapter.family.bidirectional)
     batch_tokens = options.batch_tokens or probe_token_budget(backbone)
-    pictures = _build_image_extractor(adapter, model, folder, options, batch_tokens, stats)
+    extractor = _build_image_extractor(adapter, model, folder, options, batch_tokens, stats)
     prompter = Prompter(
         tokenizer,
         adapter.layout,
         options.max_length or adapter.layout.max_length,
-        pictures.tokens if pictures is not None else None,
-        pictures.make_ids if pictures is not None else None,
+        extractor.tokens if extractor is not None else None,
+        extractor.make_ids if extractor is not None else None,
     )
-    return _Parts(tokenizer, prompter, backbone, pictures, batch_tokens, stats)
+    return _Parts(tokenizer, prompter, backbone, extractor, batch_tokens, stats)
 
 
 def _load_model(adapter: DescribedModel, folder: Path, dtype: torch.dtype, options: Options) -> tuple[Any, Path]:

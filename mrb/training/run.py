@@ -71,7 +71,7 @@ class Components:
 
     learner: Learner
     prompter: Prompter
-    pictures: ImageFeatureExtractor | None
+    extractor: ImageFeatureExtractor | None
     processor: Any | None
     exporter: Exporter
 
@@ -149,7 +149,7 @@ def _train(loaded: LoadedRecipe, out: Path, here: PartialState, *, fresh: bool, 
     count = record.steps * schedule.queries
     dataset = GroupDataset(prepared.sources, count, recipe, parts.prompter, here.num_processes)
     skipped = SkippedGroups(Table(out / "skipped.csv", SKIPPED_COLUMNS), recipe.data)
-    trainer = RerankerTrainer(parts.learner, dataset, args, recipe, parts.pictures, parts.exporter, skipped, [log, dev])
+    trainer = RerankerTrainer(parts.learner, dataset, args, recipe, parts.extractor, parts.exporter, skipped, [log, dev])
     dev.accelerator = trainer.accelerator
     if checkpoint is not None:
         logger.info(f"continuing after {checkpoint}")
@@ -202,10 +202,10 @@ def build_components(recipe: Recipe, start: Start) -> Components:
             "memory.share_prefix needs a causal language model whose layers attend to all tokens, with model.attention "
             "sdpa: leave it out"
         )
-    processor = pictures = None
+    processor = extractor = None
     if has_vision_tower(start.folder):
         processor = load_image_processor(start.folder, settings.min_pixels, settings.max_pixels)
-        pictures = ImageFeatureExtractor(
+        extractor = ImageFeatureExtractor(
             QwenTower(learner.base.model, processor),
             device=learner.base.device,
             cache_bytes=recipe.memory.image_cache_mb * _MEGABYTE,
@@ -227,7 +227,7 @@ def build_components(recipe: Recipe, start: Start) -> Components:
         max_length=settings.max_length,
         merge=recipe.output.merge,
     )
-    return Components(learner, prompter, pictures, processor, exporter)
+    return Components(learner, prompter, extractor, processor, exporter)
 
 
 def _find_checkpoint(out: Path, record: TrainingRecord, *, fresh: bool) -> Path | None:

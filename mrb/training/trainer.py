@@ -121,7 +121,7 @@ class RerankerTrainer(Trainer):
         dataset: GroupDataset,
         args: TrainingArguments,
         recipe: Recipe,
-        pictures: ImageFeatureExtractor | None,
+        extractor: ImageFeatureExtractor | None,
         exporter: Exporter,
         skipped: SkippedGroups,
         callbacks: list[TrainerCallback],
@@ -132,7 +132,7 @@ class RerankerTrainer(Trainer):
         # changes nothing there; it is set for the rest of the loop.
         self.model_accepts_loss_kwargs = False
         self.recipe = recipe
-        self.pictures = pictures
+        self.extractor = extractor
         self.exporter = exporter
         self.dataset = dataset
         self.skipped = skipped
@@ -174,8 +174,8 @@ class RerankerTrainer(Trainer):
         try:
             return batch, self.compute_features(batch.images)
         except MRBError:
-            if self.pictures is not None:
-                self.pictures.expect_nothing()
+            if self.extractor is not None:
+                self.extractor.expect_nothing()
             read = collate([self.dataset.read(place, self._check_images) for place in batch.places])["batch"]
             if isinstance(read, MRBError):
                 raise read from None
@@ -184,8 +184,8 @@ class RerankerTrainer(Trainer):
     @torch.no_grad()
     def _check_images(self, batch: Batch) -> None:
         """Raise MRBError for an image whose features cannot be computed."""
-        if self.pictures is not None:
-            self.pictures.fresh(batch.images)
+        if self.extractor is not None:
+            self.extractor.fresh(batch.images)
 
     @contextlib.contextmanager
     def _no_sync(self, model: torch.nn.Module) -> Iterator[None]:
@@ -203,7 +203,7 @@ class RerankerTrainer(Trainer):
         """Return the features of a batch's images, each distinct one computed once; with a graph if the tower is
         trained.
         """
-        if self.pictures is None:
+        if self.extractor is None:
             if images:
                 raise TrainingError("a group has an image, but the model takes no images")
             return {}
@@ -211,12 +211,12 @@ class RerankerTrainer(Trainer):
             if not images and self.args.world_size > 1:
                 images = [make_blank()]
             with self.accelerator.autocast():
-                return self.pictures.fresh(images)
+                return self.extractor.fresh(images)
         # A frozen tower saves nothing for backward. Images go one at a time: with batches, their composition would
         # depend on what is cached from earlier steps; after a restart nothing is, and the loss curve would differ by
         # rounding.
         with torch.no_grad():
-            return {key: one for image in images for key, one in self.pictures.features([image]).items()}
+            return {key: one for image in images for key, one in self.extractor.features([image]).items()}
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> Any:
         """Return a step's micro-batches; prefetching of their images starts here."""
@@ -224,9 +224,9 @@ class RerankerTrainer(Trainer):
         for part in parts:
             if isinstance(part["batch"], MRBError):
                 raise part["batch"]
-        if self.pictures is not None:
+        if self.extractor is not None:
             with contextlib.suppress(MRBError):  # an image that cannot be read is named where it is needed
-                self.pictures.expect(image for part in parts for image in part["batch"].images)
+                self.extractor.expect(image for part in parts for image in part["batch"].images)
         return parts, count
 
     def _collect(self, batch: Batch, result: StepResult) -> None:

@@ -46,12 +46,12 @@ class LiveReranker:
         backbone = make_backbone(learner.base)
         stats = Stats()
         batch_tokens = probe_token_budget(backbone)
-        pictures = None
+        extractor = None
         if processor is not None:
             cache = 64 * _MEGABYTE
             patches = 4 * batch_tokens
             tower = QwenTower(learner.base.model, processor)
-            pictures = ImageFeatureExtractor(
+            extractor = ImageFeatureExtractor(
                 tower, device=learner.base.device, cache_bytes=cache, batch_patches=patches, stats=stats
             )
         score = prompter.layout.score
@@ -61,7 +61,7 @@ class LiveReranker:
             difference: torch.Tensor = yes - no
             return difference if score == "difference" else yes
 
-        self.engine = Engine(prompter, backbone, head, pictures, batch_tokens=batch_tokens, share=True, stats=stats)
+        self.engine = Engine(prompter, backbone, head, extractor, batch_tokens=batch_tokens, share=True, stats=stats)
 
     @torch.no_grad()
     def score_stream(self, requests: Iterator[Request]) -> Iterator[tuple[int, Sequence[float]]]:

@@ -41,12 +41,12 @@ def stepped(
     share: bool = False,
 ) -> tuple[StepResult, dict[str, Tensor]]:
     """A part of a step and the gradients that it left."""
-    learner, pictures = parts.learner.train(), parts.pictures
+    learner, extractor = parts.learner.train(), parts.extractor
     learner.zero_grad()
     trained = recipe.tuning.vision == "trained"
-    assert pictures is not None
+    assert extractor is not None
     with nullcontext() if trained else torch.no_grad():
-        features = pictures.fresh(batch.images) if trained else pictures.features(batch.images)
+        features = extractor.fresh(batch.images) if trained else extractor.features(batch.images)
     step = MicroBatchStep(
         build_loss(recipe.loss),
         forward=learner,

@@ -130,12 +130,12 @@ def test_a_cache_of_nothing_changes_no_score(tiny: Tiny, load: Load) -> None:
     requests = mixed()
     none = load("gmr-7b", tiny("qwen2_5_vl"), cache_mb=0)
     near(ask(load("gmr-7b", tiny("qwen2_5_vl")), requests), ask(none, requests))
-    assert none.target.engine.pictures._held_bytes == 0
+    assert none.target.engine.extractor._held_bytes == 0
 
 
 def test_the_cache_stays_within_its_bytes(tiny: Tiny, load: Load) -> None:
     reranker = load("gmr-7b", tiny("qwen2_5_vl"), cache_mb=0)
-    pictures = reranker.target.engine.pictures
+    pictures = reranker.target.engine.extractor
     one = 4 * 64 * pictures.tokens(picture(200, 200, 0))
     pictures._cache_bytes = 2 * one
     ask(reranker, [Request("", Item("q"), [Item("", picture(200, 200, i)) for i in range(6)], 1)])

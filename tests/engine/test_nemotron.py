@@ -164,14 +164,14 @@ def test_the_tokenizer_decides_about_a_start_token(tiny: Tiny, tmp_path: Path, o
 
 def test_limits_of_an_image(tiny: Tiny, open_one: Callable[..., Any]) -> None:
     pixtral = open_one("nemotron-3.5-rerank-8b", tiny("nemotron_rerank"), max_pixels=str(60 * 60))
-    pictures = pixtral.engine.pictures
+    pictures = pixtral.engine.extractor
     assert pictures.tokens(authors.picture("150x90")) == 2 * 3, (
         "a longest edge of 56 pixels: two rows of two and a break"
     )
     with pytest.raises(DataError, match="1 x 300 pixels is too thin for this model: nothing of it is left"):
         pictures.tokens(authors.picture("1x300"))
     tiles = open_one("llama-nemotron-rerank-vl-1b", tiny("llama_nemotron_vl"), max_pixels="1")
-    assert tiles.engine.pictures.tokens(authors.picture("150x90")) == 4, "one tile"
+    assert tiles.engine.extractor.tokens(authors.picture("150x90")) == 4, "one tile"
     for name, exhibit in MODELS.items():
         with pytest.raises(AdapterError, match="min_pixels has no meaning"):
             open_one(name, tiny(exhibit), min_pixels="100")

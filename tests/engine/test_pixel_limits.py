@@ -114,7 +114,7 @@ def test_limits_decide_scores_and_a_page_fits(hub: Any) -> None:
     ):
         reranker = load_reranker("gmr-7b", {"path": str(folder), "device": "cpu", **limit})
         scores += dict(reranker.target.score_stream([Request(INSTRUCTION, Item("q"), [page], 0)]))[0]
-        tokens.append(reranker.target.engine.pictures.tokens(page.image))
+        tokens.append(reranker.target.engine.extractor.tokens(page.image))
         reranker.close()
     assert tokens[:3] == [60 * 84 // 4, 8 * 12 // 4, 18 * 26 // 4]
     assert len(set(scores)) == 4
@@ -133,11 +133,11 @@ def test_the_dry_run_of_a_training_counts_the_tokens_that_training_has(form: str
     changes = ("sampling.negatives=4", "model.max_pixels=25088", "memory.queries=1", "schedule.queries=1")
     recipe = recipe_of(tmp_path, hub(form), groups, changes).recipe
     parts = parts_of_recipe(recipe)
-    assert parts.pictures is not None
+    assert parts.extractor is not None
     prepared = prepare(recipe.data)
     lengths = measure_lengths(recipe, parts.prompter.layout, prepared, 1)
     images = [one.item.image for one in (*group.positives, *group.negatives) if one.item.image is not None]
-    features = parts.pictures.fresh(images)
+    features = parts.extractor.fresh(images)
     real = {image.sha256: features[image.sha256].embeds.shape[0] for image in images}
     assert lengths.exact
     assert lengths.images == sum(real.values())
@@ -145,7 +145,7 @@ def test_the_dry_run_of_a_training_counts_the_tokens_that_training_has(form: str
     assert sorted(lengths.tokens.tolist()) == sorted(len(prompt.ids) for prompt in counted)
     # By Qwen's own rule: 10 x 12 patches for the first image.
     assert form == "qwen3-vl" or real[images[0].sha256] == 10 * 12 // 4
-    parts.pictures.close()
+    parts.extractor.close()
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def test_several_images_are_what_the_processor_and_the_model_of_transformers_mak
         (prompt,) = prompter.prompts(INSTRUCTION, [(QUERY, document)])
         assert prompt.ids.tolist() == row["input_ids"][0].tolist()
         assert [placed.image for placed in prompt.images] == [*QUERY.images, *document.images]
-        features = engine.pictures.features([placed.image for placed in prompt.images])
+        features = engine.extractor.features([placed.image for placed in prompt.images])
         types = {"mm_token_type_ids": (row["input_ids"] == model.config.image_token_id).int()}
         positions, _ = model.model.get_rope_index(row["input_ids"], image_grid_thw=row["image_grid_thw"], **types)
         np.testing.assert_array_equal(make_row(prompt, features).positions, positions[:, 0].numpy())

@@ -54,8 +54,8 @@ def test_chunks_equal_one_graph(made: Any, loss: str, vision: str) -> None:
 
 def test_the_step_is_the_loss_of_the_logits_by_hand(made: Any) -> None:
     recipe, parts, batch = made("loss.name=contrastive", "model.layout=gmr-cl")
-    assert parts.pictures is not None
-    features = parts.pictures.features(batch.images)
+    assert parts.extractor is not None
+    features = parts.extractor.features(batch.images)
     # One document at a time: nothing is padded.
     with torch.no_grad():
         logits = [parts.learner([make_row(prompt, features)], features) for prompt in batch.prompts]
@@ -98,7 +98,7 @@ def test_each_distinct_image_goes_through_the_tower_once_and_no_full_logits_are_
         recipe, parts, batch = made(*LOSSES["contrastive"], f"tuning.vision={vision}")
         distinct = {image.sha256 for image in batch.images}
         assert len(distinct) < len(batch.images)
-        assert parts.pictures is not None
+        assert parts.extractor is not None
         seen: list[int] = []
         tower = parts.learner.tower
         assert tower is not None
@@ -107,7 +107,7 @@ def test_each_distinct_image_goes_through_the_tower_once_and_no_full_logits_are_
         head.register_forward_hook(lambda *args: pytest.fail("the whole vocabulary's logits"))
         stepped(recipe, parts, batch, 700)
         by_key = {image.sha256: image for image in batch.images}
-        wanted = sum(4 * parts.pictures.tokens(by_key[key]) for key in distinct)
+        wanted = sum(4 * parts.extractor.tokens(by_key[key]) for key in distinct)
         assert sum(seen) == wanted  # patches; two passes and several chunks, all the same
 
 
@@ -116,7 +116,7 @@ def test_a_frozen_tower_keeps_nothing_for_the_way_back(made: Any) -> None:
 
     recipe, parts, batch = made()
     trainer = RerankerTrainer.__new__(RerankerTrainer)
-    trainer.pictures, trainer.recipe = parts.pictures, recipe
+    trainer.extractor, trainer.recipe = parts.extractor, recipe
     parts.learner.base.enable_input_require_grads()  # the hooks that make a tower's output ask for gradients
     features = trainer.compute_features(batch.images)
     assert features
@@ -131,7 +131,7 @@ def test_a_frozen_tower_computes_in_half_precision_beside_a_whole_model_in_full(
         for module in parts.learner.tower.modules():
             if isinstance(module, torch.nn.Linear):
                 module.register_forward_hook(lambda module, given, out: seen.update({given[0].dtype, out.dtype}))  # noqa: B023
-        parts.pictures.features(batch.images)
+        parts.extractor.features(batch.images)
         assert seen == {wanted}
         decoder = parts.learner.base.model.language_model
         assert {values.dtype for values in decoder.parameters()} == {torch.float32}
@@ -231,13 +231,13 @@ def test_a_layout_that_ranks_by_another_logit_is_refused(made: Any) -> None:
 
 def test_images_are_never_cut(made: Any) -> None:
     _, parts, batch = made("model.max_length=152")
-    assert parts.pictures is not None
+    assert parts.extractor is not None
     lengths = [len(prompt.ids) for prompt in batch.prompts]
     assert max(lengths) == 152
     assert any(prompt.cut for prompt in batch.prompts)
     for prompt in batch.prompts:
         for placed in prompt.images:
-            assert placed.count == parts.pictures.tokens(placed.image)
+            assert placed.count == parts.extractor.tokens(placed.image)
             ids = prompt.ids[placed.start : placed.start + placed.count]
             assert (ids == parts.prompter.tokenizer.convert_tokens_to_ids("<|image_pad|>")).all()
 
