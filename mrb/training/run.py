@@ -149,7 +149,9 @@ def _train(loaded: LoadedRecipe, out: Path, here: PartialState, *, fresh: bool, 
     count = record.steps * schedule.queries
     dataset = GroupDataset(prepared.sources, count, recipe, parts.prompter, here.num_processes)
     skipped = SkippedGroups(Table(out / "skipped.csv", SKIPPED_COLUMNS), recipe.data)
-    trainer = RerankerTrainer(parts.learner, dataset, args, recipe, parts.extractor, parts.exporter, skipped, [log, dev])
+    trainer = RerankerTrainer(
+        parts.learner, dataset, args, recipe, parts.extractor, parts.exporter, skipped, [log, dev]
+    )
     dev.accelerator = trainer.accelerator
     if checkpoint is not None:
         logger.info(f"continuing after {checkpoint}")

@@ -223,14 +223,26 @@ def test_a_teacher_with_another_option_scores_again(tmp_path: Path) -> None:
 def test_a_teacher_whose_file_changed_scores_again_if_it_is_said(tmp_path: Path) -> None:
     path, teacher = tmp_path / "a.jsonl", tmp_path / "times.py"
     write_groups(path, BEERS[2:3])
-    command = ["train", "data", "--from", "groups", str(path), "--teacher", str(teacher), "--out", str(tmp_path / "out")]
+    command = [
+        "train",
+        "data",
+        "--from",
+        "groups",
+        str(path),
+        "--teacher",
+        str(teacher),
+        "--out",
+        str(tmp_path / "out"),
+    ]
 
     def teach(factor: int, *more: str) -> Any:
-        teacher.write_text(f"def times(request):\n    return [len(one.text) * {factor} for one in request.candidates]\n")
+        teacher.write_text(
+            f"def times(request):\n    return [len(one.text) * {factor} for one in request.candidates]\n"
+        )
         return CliRunner().invoke(cli, [*command, *more])
 
     assert teach(2).exit_code == 0
-    assert "or start over (--fresh)" in str(teach(3).exception)
+    assert "--fresh starts over" in str(teach(3).exception)
     assert teach(3, "--fresh").exit_code == 0
     (taught,) = GroupFile(tmp_path / "out" / "a-taught.jsonl")
     assert [one.teacher for one in taught.items[1:]] == [len(one.item.text) * 3 for one in taught.items[1:]]
@@ -259,6 +271,6 @@ def test_a_teacher_scores_every_document(tmp_path: Path, cache: Path) -> None:
     assert len(list(cache.glob(f"own-groups/*/teachers/*/longest/*/{JOURNAL_FILE}"))) == 2  # one for each instruction
     for more, words in (
         (["--first-stage", "bm25", "--teacher", "bm25"], "find the negatives first"),
-        (["--set", "a=1"], "--set is of"),
+        (["--set", "a=1"], "--set and --fresh are of"),
     ):
         assert words in str(CliRunner().invoke(cli, [*command, *more]).exception)

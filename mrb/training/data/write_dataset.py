@@ -195,8 +195,8 @@ def summarize_record(record: DataRecord, path: Path) -> Iterator[str]:
             f"  first stage {record.first_stage or 'none'}; {format_count(counts['like_positive'], 'negative')} left "
             f"out as near-identical to a positive, queries without a negative: {counts['without_negatives']}"
         )
-        if counts.get("without_positives"):
-            yield f"  left out as all their positives have grade 0: {format_count(counts['without_positives'], 'group')}"
+        if ungraded := counts.get("without_positives"):
+            yield f"  left out as all their positives have grade 0: {format_count(ungraded, 'group')}"
         if record.margin is not None or record.percent is not None:
             yield f"  left out by margin or percentage: {format_count(counts['near_positive'], 'hard negative')}"
     else:
