@@ -78,8 +78,8 @@ def make_own_tasks(files: Sequence[Path], corpus: Path | None = None, *, by_cont
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
     return [
-        OwnGroups(load_folder_task(folder / name), *stated, folder / name)
-        for name, *stated in json.loads((folder / _NAMES).read_bytes())
+        OwnGroups(load_folder_task(folder / name), source, instruction, without_positives, folder / name)
+        for name, source, instruction, without_positives in json.loads((folder / _NAMES).read_bytes())
     ]
 
 
