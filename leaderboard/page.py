@@ -29,7 +29,7 @@ from mrb.leaderboard.tables.cells import (
     format_signed,
     sign_class,
 )
-from mrb.leaderboard.tables.columns import format_parameters, format_speed
+from mrb.leaderboard.tables.fact_columns import format_parameters, format_speed
 from mrb.leaderboard.tables.rows import SOURCE
 from mrb.leaderboard.tables.rows_html import render_cells, render_fixed_row, render_head, render_row
 from mrb.leaderboard.tables.runs import get_model_path

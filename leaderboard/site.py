@@ -11,7 +11,7 @@ from pathlib import Path
 from mrb._util.progress import track
 from mrb.data.task import TYPES, Task
 from mrb.leaderboard.tables.board import Board
-from mrb.leaderboard.tables.columns import RowSource
+from mrb.leaderboard.tables.fact_columns import RowSource
 from mrb.leaderboard.tables.finding import join_words
 from mrb.leaderboard.tables.gains import GainTable, make_gain_tables
 from mrb.leaderboard.tables.rankings import ExploredTask, explore_tasks

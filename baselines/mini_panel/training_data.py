@@ -10,7 +10,7 @@ from mrb.data.load import load_task_data
 from mrb.data.task import load_task
 from mrb.data.task_data import TaskData
 from mrb.training.data.contamination import HeldOutIndex, list_held_out, load_held_out
-from mrb.training.data.dedup import hash_image, hash_text
+from mrb.training.data.likeness import hash_image, hash_text
 
 
 @dataclass

@@ -18,7 +18,7 @@ import numpy as np
 from mrb.leaderboard.charts.axes import Axis, Point, Ticks, make_axis, make_date_axis, make_log_axis, place_labels
 from mrb.leaderboard.tables.board import Board
 from mrb.leaderboard.tables.cells import format_signed
-from mrb.leaderboard.tables.columns import RowSource, format_parameters, format_speed
+from mrb.leaderboard.tables.fact_columns import RowSource, format_parameters, format_speed
 from mrb.leaderboard.tables.finding import SIZES, find_size_class
 from mrb.leaderboard.tables.rows import AVERAGE_TYPES
 from mrb.metrics.measures import HEADLINE

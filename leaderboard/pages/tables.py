@@ -12,7 +12,7 @@ from mrb.leaderboard.site import Site
 from mrb.leaderboard.tables import finding
 from mrb.leaderboard.tables.board import PAGE_ROWS, SUMMARY, TASKS, Board, Tab, slugify
 from mrb.leaderboard.tables.cells import CellText
-from mrb.leaderboard.tables.columns import CONFLICT_LETTER, CONFLICT_WORDS, MARK_LETTERS, MARK_WORDS
+from mrb.leaderboard.tables.fact_columns import CONFLICT_LETTER, CONFLICT_WORDS, MARK_LETTERS, MARK_WORDS
 from mrb.leaderboard.tables.runs import RunCard
 
 

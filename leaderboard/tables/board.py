@@ -13,7 +13,7 @@ from functools import cached_property
 from itertools import groupby
 
 from mrb.leaderboard.page import TYPE_WORDS, get_task_path
-from mrb.leaderboard.tables import columns as facts
+from mrb.leaderboard.tables import fact_columns
 from mrb.leaderboard.tables.cells import (
     BLANK,
     NO_INTERVAL,
@@ -24,7 +24,7 @@ from mrb.leaderboard.tables.cells import (
     list_row_notes,
     make_blank,
 )
-from mrb.leaderboard.tables.columns import CONFLICT_LETTER, MARK_LETTERS, RowSource
+from mrb.leaderboard.tables.fact_columns import CONFLICT_LETTER, MARK_LETTERS, RowSource
 from mrb.leaderboard.tables.finding import FACETS, join_words
 from mrb.leaderboard.tables.gain_tests import compute_gains
 from mrb.leaderboard.tables.lead import describe_lead, describe_ranks
@@ -164,7 +164,7 @@ class Board:
     @cached_property
     def facts(self) -> dict[str, dict[str, CellText]]:
         """The facts of each run, by column; the hardware stands in the head if it is the same in all rows."""
-        found = {name: facts.format_facts(source) for name, source in self.sources.items()}
+        found = {name: fact_columns.format_facts(source) for name, source in self.sources.items()}
         if self._hardware:
             for own in found.values():
                 own["speed"] = own["speed"]._replace(smalls=())
@@ -188,7 +188,7 @@ class Board:
                 is_text=one.is_text,
                 default=one.default and (len(rows) == 1 or len({row[one.key].text for row in rows}) > 1),
             )
-            for one in facts.COLUMNS
+            for one in fact_columns.COLUMNS
         )
 
     @cached_property

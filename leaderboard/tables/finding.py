@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
-from mrb.leaderboard.tables.columns import RowSource
+from mrb.leaderboard.tables.fact_columns import RowSource
 from mrb.leaderboard.tables.runs import RunCard
 from mrb.submission.schema import ModelCard
 

@@ -19,7 +19,7 @@ from mrb.leaderboard.build import build
 from mrb.leaderboard.pages.exports import format_csv, format_json, format_latex, format_long_csv
 from mrb.leaderboard.serve import POLICY, make_server
 from mrb.leaderboard.site import Site, make_site
-from mrb.leaderboard.tables.columns import format_parameters
+from mrb.leaderboard.tables.fact_columns import format_parameters
 from mrb.leaderboard.tables.gain_tests import compute_gains
 from mrb.leaderboard.tables.pairs import list_compared_runs
 from mrb.leaderboard.tables.rows import COMMON

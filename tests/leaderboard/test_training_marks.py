@@ -6,7 +6,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from mrb.leaderboard.tables.columns import COLUMNS, RowSource
+from mrb.leaderboard.tables.fact_columns import COLUMNS, RowSource
 from mrb.leaderboard.tables.training_marks import TrainingMarks
 from mrb.rerankers.known_models import find_training_data
 

@@ -25,8 +25,8 @@ from mrb.training.data import prepare as preparation
 from mrb.training.data.check import FileChecker
 from mrb.training.data.check_record import CheckRecord, read_check
 from mrb.training.data.contamination import Checker, HeldOutIndex, Keys
-from mrb.training.data.dedup import hash_image, hash_text
 from mrb.training.data.files import GroupFile, open_image, write_groups
+from mrb.training.data.likeness import hash_image, hash_text
 from mrb.training.data.prepare import Prepared, prepare
 from mrb.training.recipe import DataSettings
 

@@ -17,9 +17,9 @@ from mrb.cli.main import cli
 from mrb.errors import MRBError, TrainingError
 from mrb.training.data.contamination import HeldOutIndex
 from mrb.training.data.convert import ConvertOptions, convert_file
-from mrb.training.data.dedup import hash_text
 from mrb.training.data.files import GroupFile
 from mrb.training.data.group import TrainingGroup
+from mrb.training.data.likeness import hash_text
 from mrb.training.data.write_dataset import DataRecord, read_record
 from tests.builders.requests import picture
 

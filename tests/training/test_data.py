@@ -24,9 +24,9 @@ from mrb.data.task import load_task
 from mrb.errors import DataError, MRBError, TrainingError
 from mrb.training.data import contamination
 from mrb.training.data.contamination import Checker, HeldOutIndex, format_dropped, list_held_out, load_held_out
-from mrb.training.data.dedup import Likeness, hash_image, hash_text
 from mrb.training.data.files import GroupFile, write_groups
 from mrb.training.data.group import TrainingGroup, TrainingItem
+from mrb.training.data.likeness import Likeness, hash_image, hash_text
 from mrb.training.data.mine_negatives import BuildOptions, GroupBuilder
 from mrb.training.data.prepare import list_files
 from mrb.training.recipe import DataSettings, DataTask

@@ -16,8 +16,8 @@ from mrb.engine.aspect_ratio import refuse_thin
 from mrb.errors import MRBError
 from mrb.training.data.check_record import BAD, NO_NEGATIVES, TEST_DATA, USABLE, RowTable
 from mrb.training.data.contamination import Dropped, HeldOutIndex, Keys, is_lost, make_dropped, merge_tasks
-from mrb.training.data.dedup import hash_image, hash_text, normalize_text
 from mrb.training.data.files import GroupFile, GroupRow, ImageRow, ItemRow, open_image
+from mrb.training.data.likeness import hash_image, hash_text, normalize_text
 from mrb.training.data.rows import Starts
 
 Piece = tuple[Path, range, Starts | None]

@@ -31,8 +31,8 @@ from mrb.data.task import Task, list_suites, list_tasks
 from mrb.data.task_data import TaskData
 from mrb.errors import DataError
 from mrb.hub.manifest import find_cache_root
-from mrb.training.data.dedup import hash_image, hash_text, normalize_text
 from mrb.training.data.group import TrainingGroup, TrainingItem
+from mrb.training.data.likeness import hash_image, hash_text, normalize_text
 
 logger = logging.getLogger(__name__)
 

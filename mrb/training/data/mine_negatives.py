@@ -13,8 +13,8 @@ from mrb.candidates.lists import Candidates
 from mrb.data.task_data import TaskData
 from mrb.errors import TrainingError
 from mrb.retrieval.first_stage import split_parts
-from mrb.training.data.dedup import Likeness
 from mrb.training.data.group import TrainingGroup, TrainingItem
+from mrb.training.data.likeness import Likeness
 
 
 @dataclass(frozen=True)
