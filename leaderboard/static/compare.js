@@ -68,7 +68,7 @@
         said.map(
           (two) =>
             two +
-            " do not compare: they are in different tables, share no task, or share tasks of several candidate sets",
+            " cannot be compared: they are in different tables, share no task, or share tasks of several candidate sets",
         ),
       )
       .join("; ");

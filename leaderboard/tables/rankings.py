@@ -203,7 +203,7 @@ def _choose_runs(
             if reason is None and chosen in ("", table_id):
                 reason = f"not among the {MAX_RUNS} best" if len(runs) == MAX_RUNS else None
             elif reason is None:
-                reason = "in another table: its numbers do not compare with these"
+                reason = "in another table: its numbers cannot be compared with these"
             if reason is None:
                 chosen = table_id
                 runs.append(run)

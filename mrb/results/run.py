@@ -44,7 +44,7 @@ Float64 = npt.NDArray[np.float64]
 
 DIFFERENT = "candidate set, depth, queries or qrels differ"
 """Why complete tasks have no average."""
-RAW = "Raw qrels: documents that the corpus lacks count as missed. These numbers do not compare with cleaned ones."
+RAW = "Raw qrels: documents that the corpus lacks count as missed. Do not compare these numbers with cleaned ones."
 
 
 @dataclass(frozen=True)

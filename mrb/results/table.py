@@ -118,7 +118,7 @@ def format_run(run: Run, measure: str = str(HEADLINE), screen: Screen = PLAIN) -
     notes += format_noise(run)
     parts = sorted({result.data.selection for result in results} - {"all"})
     if parts:
-        notes.append(f"Not all queries: {', '.join(parts)}. These numbers do not compare with those of whole tasks.")
+        notes.append(f"Not all queries: {', '.join(parts)}. Do not compare these numbers with those of whole tasks.")
     if any(result.data.qrels == "raw" for result in results):
         notes.append(RAW)
     table = format_table(rows, left={0, 1, 3}, drop=("type", "oracle"), screen=screen)

@@ -239,7 +239,7 @@ def test_runs_that_cannot_be_shown_are_named_with_the_reason(runs: list[Path], t
     assert {run.name for run in one.runs} == {"surface", "random"}
     assert dict(one.left_out) == {
         "bare": "has no scores.parquet",
-        "three": "in another table: its numbers do not compare with these",
+        "three": "in another table: its numbers cannot be compared with these",
         "other-list": "scored on another list than the frozen one",
     }
 
