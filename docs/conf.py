@@ -27,11 +27,13 @@ from sphinx.util.inspect import stringify_signature
 from sphinx.util.typing import stringify_annotation
 
 from mrb import __version__
+from mrb._util.terminal import hide_import_advice
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
     from sphinx.writers.html5 import HTML5Translator
 
+hide_import_advice()
 _log = logging.getLogger(__name__)
 DOCS = Path(__file__).parent
 ARRAY_LIKE = stringify_annotation(ArrayLike, "smart")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import sys
@@ -43,3 +44,8 @@ def _is_terminal(stream: object) -> bool:
         return bool(getattr(stream, "isatty", bool)())
     except ValueError:  # a closed stream
         return False
+
+
+def hide_import_advice() -> None:
+    """Hide what bitsandbytes logs when another library imports it: advice on a kernel for 4 bits on a CPU."""
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)

@@ -15,7 +15,7 @@ import click
 from mrb import __version__
 from mrb._util.progress import clear_line
 from mrb._util.redact import hide_secrets
-from mrb._util.terminal import find_forced_colour
+from mrb._util.terminal import find_forced_colour, hide_import_advice
 from mrb.cli.groups import Group
 from mrb.errors import MRBError, to_one_line
 from mrb.rerankers.calling import guard_exits
@@ -100,6 +100,7 @@ def cli(ctx: click.Context) -> None:
     `mrb run --model surface` scores a reranker on the embedded suite; `mrb COMMAND --help` describes a command.
     """
     ctx.color = find_forced_colour()
+    hide_import_advice()
     log = logging.getLogger("mrb")
     log.setLevel(logging.INFO)
     if not any(isinstance(handler, EchoHandler) for handler in log.handlers):

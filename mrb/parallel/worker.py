@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from typing import Any
 
+from mrb._util.terminal import hide_import_advice
 from mrb.errors import MRBError
 from mrb.evaluation import environment
 from mrb.evaluation.failures import FailureBudget
@@ -41,6 +42,7 @@ LOOK_SECONDS = 0.5
 def main(handle: int, parent: int) -> None:
     """Serve the process with id `parent` over the pipe with file descriptor `handle`, until either ends."""
     _end_with(parent)
+    hide_import_advice()
     if os.environ.get("MRB_TRACEBACK") == "1":
         faulthandler.enable()  # prints the traceback of a crash in native code
     with Connection(handle) as connection, contextlib.suppress(EOFError, ConnectionError):
