@@ -66,7 +66,7 @@ def make_gain_tables(runs: Iterable[Run]) -> list[GainTable]:
         results = [scores.result for scores in run.tasks.values()]
         sets = sorted({result.candidates.track for result in results})
         if len(sets) > 1:
-            mixed.setdefault(run.record.suite, []).append((run.name, f"its lists are of {', '.join(sets)}"))
+            mixed.setdefault(run.record.suite, []).append((run.name, f"its lists belong to {', '.join(sets)}"))
         elif sets:
             alike = {(result.candidates.depth, result.data.selection, result.data.qrels) for result in results}
             groups.setdefault((run.record.suite, tuple(sorted(alike))), []).append(run)

@@ -81,7 +81,7 @@ def refuse_two_sets(sets: Mapping[str, str]) -> None:
         first, of_first = next(iter(sets.items()))
         if name != of_first:
             raise CandidatesError(
-                f"task {task_id}: its list is of candidate set {name!r}, that of {first} of {of_first!r}; a run "
+                f"task {task_id}: its list belongs to candidate set {name!r}, that of {first} to {of_first!r}; a run "
                 "reranks the lists of one set: run the tasks of each set with a --name or --out of its own"
             )
 

@@ -135,8 +135,8 @@ def check_set(path: Path, set_id: str) -> None:
     """Refuse a list of another candidate set."""
     if (made := read_provenance(path)).track != set_id:
         raise CandidatesError(
-            f"{path}: its list of {made.task} is of candidate set {made.track!r}, not {set_id!r}; a folder of lists "
-            "holds one set, or a folder of each set"
+            f"{path}: its list of {made.task} belongs to candidate set {made.track!r}, not {set_id!r}; a folder of "
+            "lists holds one set, or a folder of each set"
         )
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, metavar="A B [C]...", type=click.Path(path_type=Path))
-@click.option("--measure", default="nDCG@10", show_default=True, metavar="NAME", help="By which measure.")
+@click.option("--measure", default="nDCG@10", show_default=True, metavar="NAME", help="The measure compared.")
 @add_suite_option("Only the tasks of this suite or sub-suite.")
 @add_task_option()
 @click.option(

@@ -32,14 +32,14 @@ def _tasks_options(function: Function) -> Function:
 @click.option("--title", metavar="TEXT", help="Default: the id.")
 @click.option("--instruction", metavar="TEXT", help="What is relevant, in a sentence that models are given.")
 @click.option("--type", "kind", metavar="TYPE", help="Only for pages: t2vd. All others follow from the content.")
-@click.option("--split", metavar="NAME", help="Which file of qrels/. Default: test.")
-@click.option("--candidates", metavar="FILE", help="Which list of the folder, where there are several.")
+@click.option("--split", metavar="NAME", help="The file of qrels/ to use. Default: test.")
+@click.option("--candidates", metavar="FILE", help="The list to use, where the folder has several.")
 @click.option(
     "--cluster",
     metavar="RULE",
     help="Which queries are not independent: query_image, query_text, document, positives.",
 )
-@click.option("--licence", metavar="NAME", help="Of the data.")
+@click.option("--licence", metavar="NAME", help="Licence of the data.")
 def init(
     folder: Path,
     task_id: str | None,

@@ -21,12 +21,16 @@ TRACKERS = ("tensorboard", "trackio", "wandb")
 
 @click.command()
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--format", "form", type=click.Choice(FORMATS), help="What to write.")
+@click.option("--format", "form", type=click.Choice(FORMATS), help="The format to write.")
 @click.option("--to", "tracker", type=click.Choice(TRACKERS), help="Log to this tracker instead, if it is installed.")
 @click.option(
-    "--measure", default="nDCG@10", show_default=True, metavar="NAME", help="latex, markdown, several runs: which one."
+    "--measure",
+    default="nDCG@10",
+    show_default=True,
+    metavar="NAME",
+    help="The measure, for latex, markdown and several runs.",
 )
-@click.option("--intervals", is_flag=True, help="markdown and several runs: 95 % intervals too.")
+@click.option("--intervals", is_flag=True, help="For markdown and several runs: also write 95 % intervals.")
 @add_suite_option("Only the tasks and averages of this suite or sub-suite.")
 @click.option(
     "--first-stages", is_flag=True, help="csv, latex, markdown: gains over the first stages of runs on several sets."

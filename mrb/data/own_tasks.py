@@ -136,7 +136,7 @@ def check_definitions(definitions: Mapping[str, Task]) -> Mapping[str, Task]:
     """
     for task_id, task in definitions.items():
         if task.id != task_id:
-            raise ValueError(f"the definition of {task_id} is of task {task.id}")
+            raise ValueError(f"the definition named {task_id} defines {task.id}")
         if task.qrels == "raw":
             raise ValueError(f"the definition of {task_id} has raw judgements, which a result states")
         try:

@@ -103,6 +103,6 @@ def name_for_workers(model: object) -> str:
 def _refuse_hidden_state(why: str | None, loaded: LoadedReranker, folder: Path) -> None:
     if why is not None and any(folder.glob(f"*/{JOURNAL_FILE}")):
         raise ResultError(
-            f"{folder}: holds scores, and MRB cannot tell whether they are of {loaded.info.name} as it is now: {why}; "
+            f"{folder}: holds scores, and MRB cannot tell whether {loaded.info.name} as it is now gave them: {why}; "
             "fresh=True starts over, or give another name, or the class or name of the reranker instead of an object"
         )

@@ -82,7 +82,7 @@ def check_packed_result(info: PackInfo, result: Result, task: Task, where: str) 
     if result.task_hash != task.hash or result.data.revision != task.revision:
         raise ResultError(f"{where}: the result was made with another definition of {task.id} than this version's")
     if result.data.qrels != "cleaned":
-        raise ResultError(f"{where}: the result is of raw judgements, which no judgement pack has")
+        raise ResultError(f"{where}: the result was scored on raw judgements, which no judgement pack holds")
 
 
 @lru_cache(maxsize=4)

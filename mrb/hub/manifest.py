@@ -93,7 +93,7 @@ def read_manifest(repository: str, revision: str) -> Manifest | None:
     except ValidationError as error:
         raise DataError(f"{path}: {format_first_problem(error)}; delete it and pull again") from error
     if (manifest.repository, manifest.revision) != (repository, revision):
-        raise DataError(f"{path}: is of {manifest.repository} at {manifest.revision}; delete it and pull again")
+        raise DataError(f"{path}: belongs to {manifest.repository} at {manifest.revision}; delete it and pull again")
     return manifest
 
 

@@ -281,7 +281,7 @@ def _check_one_set(run: Run, common: Sequence[str]) -> None:
     if len(by_set) > 1:
         (one, its_task), (other, other_task) = sorted(by_set.items())[:2]
         raise ResultError(
-            f"{run.where}: its lists are of several candidate sets ({its_task}: {one}, {other_task}: {other}), over "
+            f"{run.where}: its lists belong to several candidate sets ({its_task}: {one}, {other_task}: {other}), over "
             "which there is no average; name the tasks of one set with --task"
         )
 

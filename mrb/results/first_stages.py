@@ -140,7 +140,9 @@ def compute_gains(runs: Sequence[Run], measure: str = str(HEADLINE)) -> FirstSta
     for run in runs:
         own, name = by_reranker.setdefault(hash_json(run.record.reranker.identity()), {}), find_run_set(run)
         if name in own:
-            raise ResultError(f"{own[name].where} and {run.where}: both are of one reranker on candidate set {name}")
+            raise ResultError(
+                f"{own[name].where} and {run.where}: both are runs of one reranker on candidate set {name}"
+            )
         own[name] = run
     check_gains(runs, measure)
     sets = _list_sets(runs)
@@ -169,7 +171,7 @@ def find_run_set(run: Run) -> str:
     sets = {scores.result.candidates.track for scores in run.tasks.values()}
     if len(sets) != 1:
         raise ResultError(
-            f"{run.where}: its lists are of {', '.join(sorted(sets)) or 'no candidate set'}; wanted one set"
+            f"{run.where}: its lists belong to {', '.join(sorted(sets)) or 'no candidate set'}; wanted one set"
         )
     return sets.pop()
 

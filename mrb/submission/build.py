@@ -200,8 +200,8 @@ def _check_one_set(run: Path, done: list[str]) -> None:
     sets = {read_result(run / task_id / RESULT_FILE).candidates.track for task_id in done}
     if len(sets) > 1:
         raise ResultError(
-            f"{run}: its lists are of candidate sets {', '.join(sorted(sets))}; a submission is a run on one set: run "
-            "the tasks of each set with a --name or --out of its own"
+            f"{run}: its lists belong to candidate sets {', '.join(sorted(sets))}; a submission is a run on one set: "
+            "run the tasks of each set with a --name or --out of its own"
         )
 
 

@@ -134,7 +134,7 @@ def _check_suite(folder: Path, submission: Submission) -> Suite:
         raise ResultError(f"{where}: {strange[0]!r} is not a task of suite {suite.id}")
     undeclared = [task_id for task_id in suite.tasks if task_id not in submission.training]
     if undeclared:
-        raise ResultError(f"{where}: training says nothing of {undeclared[0]}; `unknown` is a word for it")
+        raise ResultError(f"{where}: training has no entry for {undeclared[0]}; state `unknown` if it is not known")
     return suite
 
 

@@ -151,12 +151,12 @@ class Submission(Model):
             raise ValueError("results and rankings are not of the same tasks")
         for task_id, result in self.results.items():
             if result.task != task_id or result.reranker != self.reranker:
-                raise ValueError(f"results.{task_id} is of another task or reranker")
+                raise ValueError(f"results.{task_id} belongs to another task or reranker")
         strange = sorted(self.timings.keys() - self.results.keys())
         if strange:
-            raise ValueError(f"timings.{strange[0]} is of a task without a result")
+            raise ValueError(f"timings.{strange[0]} belongs to a task without a result")
         if any(item.task in self.results for item in self.not_covered):
-            raise ValueError("a task that has a result is said not to be covered")
+            raise ValueError("a task with a result is also listed as not covered")
         return self
 
     @model_validator(mode="after")

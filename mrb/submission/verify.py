@@ -205,7 +205,7 @@ def choose_queries(task_id: str, query_ids: Sequence[str], content: str, salt: s
 
 
 def _check_same_model(received: ReceivedSubmission, info: RerankerInfo, noise: NoiseRecord | None) -> None:
-    """Check that the model is the one submitted, and that the noise record is of that model."""
+    """Check that the model is the one submitted, and that the noise record belongs to that model."""
     # Inputs and batch invariance affect no score, but the board shows them.
     stated, mine = (
         one.model_dump(mode="json", exclude={"source", "source_sha256"})
@@ -216,7 +216,7 @@ def _check_same_model(received: ReceivedSubmission, info: RerankerInfo, noise: N
             where = received.folder / SUBMISSION_FILE
             raise ResultError(f"{where}: reranker.{name} is {stated[name]!r}, that of --model is {value!r}")
     if noise is not None and noise.reranker.identity() != info.identity():
-        raise ResultError(f"the noise record is of {noise.reranker.name} with other options, kind or version")
+        raise ResultError(f"the noise record belongs to {noise.reranker.name} with other options, kind or version")
 
 
 class _Task:

@@ -140,7 +140,7 @@ def test_a_definition_from_elsewhere_is_never_a_path_nor_the_packages(tmp_path: 
         broken = changed(task, **wrong)
         with pytest.raises(ValueError, match=r".+"):
             check_definitions({broken.id: broken})
-    with pytest.raises(ValueError, match="is of task own-beers"):
+    with pytest.raises(ValueError, match="the definition named other defines own-beers"):
         check_definitions({"other": task})
 
 

@@ -284,6 +284,8 @@ def test_a_folder_holds_the_lists_of_one_candidate_set() -> None:
 def test_one_call_reranks_the_lists_of_one_candidate_set() -> None:
     make_list(FAQ, "turned")
     make_list(OTHER, "another")
-    with pytest.raises(CandidatesError, match=f"{OTHER}: its list is of candidate set 'another', that of .* 'turned'"):
+    with pytest.raises(
+        CandidatesError, match=f"{OTHER}: its list belongs to candidate set 'another', that of .* 'turned'"
+    ):
         call(FAQ, OTHER, candidates=Path("lists"))
     assert not Path("runs").exists()

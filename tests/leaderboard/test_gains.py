@@ -75,7 +75,7 @@ def test_a_run_on_several_sets_is_left_out_by_name(make_run: Callable[..., Path]
         for name, sets in tracks.items()
     }
     (table,) = make_gain_tables(read_runs(list(found.values())))
-    assert table.left_out == (("mixed", "its lists are of far, near"),)
+    assert table.left_out == (("mixed", "its lists belong to far, near"),)
 
 
 def test_a_run_that_does_not_compare_is_left_out_by_name(runs: dict[str, Path], tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def test_no_mean_of_an_incomplete_set(runs: list[Run], score: Callable[..., Run]
 
 
 def test_what_does_not_compare_is_refused(runs: list[Run], score: Callable[..., Run]) -> None:
-    assert "both are of one reranker on candidate set early" in read_error(
+    assert "both are runs of one reranker on candidate set early" in read_error(
         ResultError, compute_gains, [runs[0], runs[0]]
     )
     shallow = score("surface", "late", depth=5)
@@ -107,7 +107,7 @@ def test_what_does_not_compare_is_refused(runs: list[Run], score: Callable[..., 
     told = read_error(ResultError, mrb.compare, runs[0], runs[1])
     assert "their candidate sets are early and late; `mrb compare --first-stages` compares the gains" in told
     mixed = replace(runs[0], tasks={**runs[0].tasks, TASKS[1]: runs[1].tasks[TASKS[1]]})
-    assert "its lists are of early, late; wanted one set" in read_error(ResultError, compute_gains, [mixed])
+    assert "its lists belong to early, late; wanted one set" in read_error(ResultError, compute_gains, [mixed])
 
 
 def test_there_is_no_average_over_several_sets(runs: list[Run]) -> None:
@@ -146,7 +146,7 @@ def test_lists_of_another_set_and_unknown_sets_are_refused(lists: Path) -> None:
         return mrb.evaluate("random", tasks=TASKS[0], candidates=candidates, candidate_set=candidate_set, limit=1)
 
     told = read_error(MRBError, evaluate, lists / "early", "late")
-    assert "is of candidate set 'early', not 'late'; a folder of lists holds one set" in told
+    assert "belongs to candidate set 'early', not 'late'; a folder of lists holds one set" in told
     told = read_error(MRBError, evaluate, None, "late")
     assert told.startswith("task mini-faq-t2t-dev has no list in candidate set 'late' (1 such in all); it has lists in")
     run = mrb.evaluate("random", tasks=TASKS[0], candidate_set="standard", limit=1)

@@ -116,7 +116,7 @@ def test_a_trial_is_refused_with_the_reason(tmp_path: Path) -> None:
 
 def test_lists_of_several_candidate_sets_are_refused(tmp_path: Path) -> None:
     mixed = write_run_folder(tmp_path / "mixed", 0.5, tracks=("standard", "other"))
-    with pytest.raises(ResultError, match="mixed: its lists are of candidate sets other, standard; a submission is"):
+    with pytest.raises(ResultError, match="mixed: its lists belong to candidate sets other, standard; a submission is"):
         submitted(mixed, tmp_path)
     assert not (tmp_path / "mrb__random").exists()
 

@@ -202,7 +202,7 @@ def test_a_noise_record_widens_the_floor_for_its_own_model_only(
         verify_submission(received, load(2.0), salt="any", noise=read_noise(tmp_path))
     record = verify_submission(received, load(2.0), salt="any", noise=loud)
     assert record.noise and record.tasks[TASK].allowed_change == 0.04
-    with pytest.raises(ResultError, match="the noise record is of noisy with other options"):
+    with pytest.raises(ResultError, match="the noise record belongs to noisy with other options"):
         strange = quiet.model_copy(update={"reranker": quiet.reranker.model_copy(update={"version": "2"})})
         verify_submission(received, load(0.0), salt="any", noise=strange)
 

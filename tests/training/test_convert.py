@@ -229,9 +229,9 @@ def test_the_command_converts_and_says_what_it_made(tmp_path: Path) -> None:
         (["--out", str(tmp_path)], "would be replaced by its own groups"),
         (["--split", "dev"], "--config and --split name a part of a Hub data set"),
         (["--first-stage", "bm25"], "has its own negatives; convert it, then mine others with --from groups"),
-        (["--teacher", "bm25"], "--corpus and --teacher are of --from groups"),
+        (["--teacher", "bm25"], "--corpus and --teacher work with --from groups only"),
         (["--columns", "query=query,query=positive"], "query is given twice"),
-        (["--fresh"], "--set and --fresh are of --teacher"),
+        (["--fresh"], "--set and --fresh work with --teacher only"),
         (["--name", "../../other"], "--name ../../other: wanted letters, digits"),
     ):
         assert words in str(CliRunner().invoke(cli, [*command, *more]).exception)

@@ -271,6 +271,6 @@ def test_a_teacher_scores_every_document(tmp_path: Path, cache: Path) -> None:
     assert len(list(cache.glob(f"own-groups/*/teachers/*/longest/*/{JOURNAL_FILE}"))) == 2  # one for each instruction
     for more, words in (
         (["--first-stage", "bm25", "--teacher", "bm25"], "find the negatives first"),
-        (["--set", "a=1"], "--set and --fresh are of"),
+        (["--set", "a=1"], "--set and --fresh work with"),
     ):
         assert words in str(CliRunner().invoke(cli, [*command, *more]).exception)

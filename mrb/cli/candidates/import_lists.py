@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @add_depth_option("Documents per query.", default=100)
 @add_candidate_set_option("Recorded in the list.", default="imported")
 @add_score_file_options()
-@click.option("--allow-missing", is_flag=True, help="Let queries of the task be without candidates.")
+@click.option("--allow-missing", is_flag=True, help="Accept queries without candidates.")
 @click.option("--skip-unknown", is_flag=True, help="Leave out queries that the task does not judge.")
 @add_out_option("candidates")
 def import_lists(

@@ -14,7 +14,7 @@ FOLDER = "submissions"
 @click.command()
 @click.argument("run", type=folder_type(exists=True))
 @click.option("--organisation", required=True, metavar="NAME", help="Who submits: letters, digits, '.', '_', '-'.")
-@click.option("--model-name", required=True, metavar="NAME", help="The model: letters, digits, '.', '_', '-'.")
+@click.option("--model-name", required=True, metavar="NAME", help="Name of the model: letters, digits, '.', '_', '-'.")
 @click.option("--variant", default="", metavar="NAME", help="Tells submissions of one model apart, e.g. by suite.")
 @click.option(
     "--to",
@@ -26,7 +26,7 @@ FOLDER = "submissions"
 @click.option("--size", metavar="N", help="Parameters, such as 3.75B or 560M.")
 @click.option("--active-size", metavar="N", help="Parameters that one token passes through, where that is fewer.")
 @click.option("--links", multiple=True, metavar="URL", help="https only: weights, paper, code; may be repeated.")
-@click.option("--licence", default="", metavar="NAME", help="Of the weights, such as Apache-2.0.")
+@click.option("--licence", default="", metavar="NAME", help="Licence of the weights, such as Apache-2.0.")
 @click.option("--open-weights", is_flag=True, help="The weights can be downloaded.")
 @click.option(
     "--kind",

@@ -119,9 +119,9 @@ def data(
     if kind is not None and (task_ids or suite_id or data):
         raise TrainingError("give tasks, --data or --from, one of them")
     if (corpus or teacher) is not None and kind != "groups":
-        raise TrainingError("--corpus and --teacher are of --from groups")
+        raise TrainingError("--corpus and --teacher work with --from groups only")
     if (options or fresh) and teacher is None:
-        raise TrainingError("--set and --fresh are of --teacher")
+        raise TrainingError("--set and --fresh work with --teacher only")
     if (config or split) is not None and not any(map(is_address, (place, *data))):
         raise TrainingError("--config and --split name a part of a Hub data set (hf://...)")
     if kind not in (None, "groups"):

@@ -227,7 +227,9 @@ def convert_file(
     """
     options = options or ConvertOptions()
     if options.columns and name != "sentence-transformers":
-        raise TrainingError(f"--columns are of sentence-transformers' rows; those of {name} have fixed names")
+        raise TrainingError(
+            f"--columns works with sentence-transformers' rows only; the columns of {name} have fixed names"
+        )
     table = None
     if isinstance(path, HubFolder):
         if name == "m-beir":

@@ -37,7 +37,7 @@ class BuildOptions:
             if value is not None and not 0 <= value < math.inf:
                 raise TrainingError(f"a {name} of hard negatives is {value}: give a number from 0")
         if self.depth == 0 and (self.margin is not None or self.percent is not None):
-            raise TrainingError("a margin or percentage is of hard negatives, and depth is 0")
+            raise TrainingError("a margin or percentage applies to hard negatives, but depth is 0")
         if self.depth < 0 or self.random < 0 or self.depth + self.random == 0:
             raise TrainingError(
                 f"depth {self.depth} and {self.random} random negatives: give numbers from 0, not 0 both"
